@@ -1,0 +1,67 @@
+"""A checkpoint: one safetensors file with the weights, their running average and the optimiser, and its facts as JSON.
+
+Never a pickle. Written beside and renamed, so an interrupted run leaves the last good one.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from rtae.errors import TrainingError
+from rtae.training.config import TrainConfig
+
+CHECKPOINT_FILE = "checkpoint.safetensors"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a run stands.
+
+    model: weights and buffers as they are trained; average: the same, averaged (what is exported); optimizer: Adam's
+    two moments per weight, named `moment.weight`; seconds: training time so far.
+    """
+
+    config: TrainConfig
+    step: int
+    seconds: float
+    model: dict[str, Tensor]
+    average: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+
+    def save(self, folder: Path) -> None:
+        """Write `checkpoint.safetensors` and `config.json` into the folder of a run."""
+        groups = {"model": self.model, "average": self.average, "optimizer": self.optimizer}
+        tensors = {f"{group}/{name}": t.contiguous() for group, named in groups.items() for name, t in named.items()}
+        facts = {"format": FORMAT, "step": self.step, "seconds": self.seconds, "config": asdict(self.config)}
+        beside = folder / (CHECKPOINT_FILE + ".part")
+        save_file(tensors, beside, metadata={"rtae": json.dumps(facts)})
+        beside.replace(folder / CHECKPOINT_FILE)
+        self.config.save(folder)
+
+    @classmethod
+    def load(cls, run: Path) -> Checkpoint:
+        """The checkpoint in a run's folder, or in a file. Raises TrainingError where there is none that can be read."""
+        path = run / CHECKPOINT_FILE if run.is_dir() else run
+        if not path.exists():
+            raise TrainingError(f"No checkpoint at {path}. Make one with: rtae train FOLDER --out {run}")
+        groups: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimizer": {}}
+        try:
+            with safe_open(path, "pt") as file:
+                facts = json.loads((file.metadata() or {})["rtae"])
+                for key in file.keys():  # noqa: SIM118 - not a dict
+                    group, name = key.split("/", 1)
+                    groups[group][name] = file.get_tensor(key)
+            if facts["format"] > FORMAT:
+                raise TrainingError(f"{path} was written by a later version of this program: update it")
+            return cls(TrainConfig.from_dict(facts["config"]), int(facts["step"]), float(facts["seconds"]), **groups)
+        except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+            if isinstance(error, TrainingError):
+                raise
+            raise TrainingError(f"{path} is not a checkpoint of this program, or is damaged: {error}") from None

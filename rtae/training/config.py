@@ -1,0 +1,88 @@
+"""Everything that decides a training run, saved whole beside what it produced."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rtae.errors import TrainingError
+from rtae.nets.config import NetConfig
+
+CONFIG_FILE = "config.json"
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One run.
+
+    steps, minutes: the budget; one of them may be None. Minutes count training time over all resumptions.
+    crop: samples of one training example; batch: examples per step.
+    loss: "spectral" is the multi-resolution STFT distance plus `waveform_weight` times the logarithmic waveform error;
+        "mse" is the paper's.
+    learning_rate: the peak; it warms up over `warmup` steps and falls along a cosine to a twentieth.
+    freeze_norm_at: share of the budget after which batch norm keeps its statistics, so that the rest of the training
+        sees the very network that will be exported.
+    ema: decay of the running average of the weights, which is what is validated and exported.
+    gain_db: examples are turned down by up to so much; polarity is flipped half the time.
+    validate_every: steps between two validations.
+    """
+
+    net: NetConfig
+    steps: int | None = None
+    minutes: float | None = None
+    crop: int = 8192
+    batch: int = 4
+    loss: str = "spectral"
+    waveform_weight: float = 0.5
+    learning_rate: float = 1e-3
+    shortcut_rate: float = 0.1
+    warmup: int = 200
+    freeze_norm_at: float = 0.1
+    ema: float = 0.999
+    clip_norm: float = 1.0
+    gain_db: float = 12.0
+    validate_every: int = 2000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        checks = {
+            "steps must be at least 1": self.steps is None or self.steps >= 1,
+            "minutes must be above 0": self.minutes is None or self.minutes > 0,
+            "give a budget: steps or minutes": self.steps is not None or self.minutes is not None,
+            "crop must be at least 4096 samples": self.crop >= 4096,
+            "batch must be at least 1": self.batch >= 1,
+            "loss must be 'spectral' or 'mse'": self.loss in ("spectral", "mse"),
+            "learning_rate must lie in (0, 1)": 0 < self.learning_rate < 1,
+            "ema must lie in [0, 1)": 0 <= self.ema < 1,
+            "validate_every must be at least 1": self.validate_every >= 1,
+        }
+        for rule, holds in checks.items():
+            if not holds:
+                raise TrainingError(f"This cannot be trained: {rule}")
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
+        """The opposite of `dataclasses.asdict`."""
+        try:
+            return cls(**{**values, "net": NetConfig.from_dict(values["net"])})
+        except (TypeError, KeyError) as error:
+            raise TrainingError(f"This is not the configuration of a training run: {error}") from None
+
+    def save(self, folder: Path) -> None:
+        """Write the configuration into the folder of a run."""
+        beside = folder / (CONFIG_FILE + ".part")
+        beside.write_text(json.dumps(asdict(self), indent=1) + "\n")
+        beside.replace(folder / CONFIG_FILE)
+
+    @classmethod
+    def load(cls, folder: Path) -> TrainConfig:
+        """The configuration of a run. Raises TrainingError where there is none."""
+        path = folder / CONFIG_FILE
+        try:
+            return cls.from_dict(json.loads(path.read_text()))
+        except FileNotFoundError:
+            raise TrainingError(f"There is no training run in {folder}: it has no {CONFIG_FILE}") from None
+        except (OSError, ValueError) as error:
+            raise TrainingError(f"{path} cannot be read: {error}") from None

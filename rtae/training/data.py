@@ -1,0 +1,200 @@
+"""A folder of songs as training material.
+
+`survey` decodes each file once into a cache of raw 16-bit mono at the model's rate, memory-mapped afterwards, and says
+what it found and what it had to leave out. `Crops` cuts examples: example i is a function of (seed, i) and nothing
+else, which is what makes a resumed run continue exactly.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import soxr
+import torch
+from numpy.typing import NDArray
+from platformdirs import user_cache_path
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from rtae.audio.file import AudioReader, find_audio
+from rtae.errors import AudioFileError, TrainingError
+
+SCALE = 16_384  # of the 16-bit cache: 6 dB of headroom, since lossy files decode to peaks above full scale
+SILENCE_RMS = 10 ** (-60 / 20)
+BLOCK = 1 << 18
+HELD_OUT = 0.1
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Track:
+    """One file's audio, in the cache."""
+
+    path: Path
+    rate: int
+    samples: int
+    cache: Path
+
+    def audio(self) -> NDArray[np.int16]:
+        """All of it, (samples,), memory-mapped; divide by SCALE."""
+        return np.memmap(self.cache, np.int16, "r", shape=(self.samples,))
+
+    def read(self, start: int, count: int) -> NDArray[np.float32]:
+        """A stretch of it, (count,) float32, full scale +-1."""
+        return self.audio()[start : start + count].astype(np.float32) / SCALE
+
+
+@dataclass
+class Survey:
+    """What a folder holds: the usable tracks, and why the others are not."""
+
+    folder: Path
+    tracks: list[Track] = field(default_factory=list)
+    skipped: dict[Path, str] = field(default_factory=dict)
+    repaired: int = 0
+
+    @property
+    def minutes(self) -> float:
+        """Usable audio at the model's rate."""
+        return sum(track.samples for track in self.tracks) / self.rate / 60
+
+    rate: int = 0
+
+    def rates(self) -> Counter[int]:
+        """How many usable files have which rate, in Hz."""
+        return Counter(track.rate for track in self.tracks)
+
+
+def cache_folder() -> Path:
+    """Where decoded audio is kept; safe to delete."""
+    return user_cache_path("rtae") / "audio"
+
+
+def decode(path: Path, rate: int, cache: Path) -> tuple[Track, int]:
+    """One file into the cache, if it is not there yet: the track, and how many broken samples were silenced.
+
+    Raises AudioFileError where the file has nothing to give.
+    """
+    status = path.stat()
+    key = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}|{rate}|{SCALE}"
+    target = cache / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.s16"
+    with AudioReader(path) as reader:
+        if not target.exists():
+            beside = target.with_suffix(f".part{id(reader)}")
+            try:
+                decode_into(reader, rate, beside)
+                beside.replace(target)
+            finally:
+                beside.unlink(missing_ok=True)
+        return Track(path, reader.rate, target.stat().st_size // 2, target), reader.repaired
+
+
+def decode_into(reader: AudioReader, rate: int, target: Path) -> None:
+    """The rest of a file as raw 16-bit mono at `rate`."""
+    resample = soxr.ResampleStream(reader.rate, rate, 1, dtype="float32") if reader.rate != rate else None
+    with target.open("wb") as out:
+        while True:
+            block = reader.read(BLOCK)
+            last = block.shape[1] == 0
+            mono = block.mean(axis=0) if not last else np.zeros(0, np.float32)
+            if resample is not None:
+                mono = resample.resample_chunk(mono, last=last)
+            out.write(np.clip(np.rint(mono * SCALE), -32_768, 32_767).astype("<i2").tobytes())
+            if last:
+                return
+
+
+def survey(folder: Path, rate: int, shortest: int, progress: Progress | None = None) -> Survey:
+    """Decode a folder, nested, and say what it holds.
+
+    shortest: samples at `rate` below which a track is left out. Raises AudioFileError where there is no such folder,
+    TrainingError where it has no usable audio, with the reasons.
+    """
+    found = find_audio(folder)
+    if not found:
+        raise TrainingError(f"No audio files in {folder} (wav, flac, ogg, opus, mp3, aiff, ... in it or below it)")
+    cache = cache_folder()
+    cache.mkdir(parents=True, exist_ok=True)
+    result = Survey(folder, rate=rate)
+    for number, path in enumerate(found):
+        if progress is not None:
+            progress(number, len(found), path.name)
+        try:
+            track, repaired = decode(path, rate, cache)
+        except AudioFileError as error:
+            result.skipped[path] = str(error)
+            continue
+        result.repaired += repaired
+        reason = unusable(track, shortest, rate)
+        if reason:
+            result.skipped[path] = reason
+        else:
+            result.tracks.append(track)
+    if not result.tracks:
+        reasons = "; ".join(sorted(set(result.skipped.values()))[:3])
+        raise TrainingError(f"None of the {len(found)} audio files in {folder} can be used: {reasons}")
+    return result
+
+
+def unusable(track: Track, shortest: int, rate: int) -> str:
+    """Why a track cannot be trained on, or nothing."""
+    if track.samples < shortest:
+        return f"shorter than {shortest / rate:.1f} s"
+    middle = max(0, track.samples // 2 - 30 * rate)
+    if np.sqrt(np.mean(track.read(middle, 60 * rate) ** 2)) < SILENCE_RMS:
+        return "silent"
+    return ""
+
+
+def split(tracks: Sequence[Track], folder: Path) -> tuple[list[Track], list[Track]]:
+    """Training and held-out tracks, by file: the tenth whose names hash lowest, so the choice survives new songs.
+
+    Raises TrainingError where there is only one track.
+    """
+    if len(tracks) < 2:
+        raise TrainingError(
+            f"{folder} has one usable file, and one is held out to measure on: add a second, or cut it in two"
+        )
+
+    def rank(track: Track) -> str:
+        return hashlib.sha256(str(track.path.relative_to(folder)).encode()).hexdigest()
+
+    count = max(1, round(len(tracks) * HELD_OUT))
+    held = set(sorted(tracks, key=rank)[:count])
+    return [t for t in tracks if t not in held], [t for t in tracks if t in held]
+
+
+class Crops(Dataset[Tensor]):
+    """Random stretches of random tracks, each sample of the folder as likely as any other.
+
+    gain_db: up to so many dB quieter, uniform in dB; polarity flips half the time.
+    """
+
+    def __init__(
+        self, tracks: Sequence[Track], crop: int, count: int, seed: int, gain_db: float, first: int = 0
+    ) -> None:
+        self.audio = [track.audio() for track in tracks]
+        starts = np.array([track.samples - crop + 1 for track in tracks], np.int64)
+        self.ends = np.cumsum(starts)
+        self.crop, self.count, self.seed, self.gain_db, self.first = crop, count, seed, gain_db, first
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Tensor:
+        """Example `first + index`, (1, crop)."""
+        if not 0 <= index < self.count:
+            raise IndexError(index)
+        rng = np.random.default_rng([self.seed, self.first + index])
+        place = int(rng.integers(self.ends[-1]))
+        track = int(np.searchsorted(self.ends, place, side="right"))
+        start = place - int(self.ends[track - 1] if track else 0)
+        gain = 10 ** (-rng.uniform(0, self.gain_db) / 20) * (1 if rng.random() < 0.5 else -1)
+        piece = self.audio[track][start : start + self.crop].astype(np.float32) * np.float32(gain / SCALE)
+        return torch.from_numpy(piece)[None]

@@ -1,0 +1,169 @@
+"""The training loop's own part of the model: what a step does, how it is scheduled, and its running average."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor, nn
+
+from rtae.errors import TrainingError
+from rtae.nets.autoencoder import Autoencoder
+from rtae.training.checkpoint import Checkpoint
+from rtae.training.config import TrainConfig
+from rtae.training.losses import TrainingLoss, quality, spectral_distance
+
+FINAL_RATE = 0.05
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+@dataclass(frozen=True)
+class TrackQuality:
+    """One held-out track: its name, both figures, and both waveforms (1, 1, samples)."""
+
+    name: str
+    si_sdr: float
+    mr_stft: float
+    target: Tensor
+    output: Tensor
+
+
+class TrainingModule(lightning.LightningModule):
+    """An autoencoder, its average, and where its training stands.
+
+    step and seconds count over all resumptions; Lightning's own counters start anew with each.
+    """
+
+    def __init__(self, config: TrainConfig, net: Autoencoder) -> None:
+        super().__init__()
+        self.config = config
+        self.net = net
+        self.average = {name: value.detach().clone() for name, value in net.state_dict().items()}
+        self.loss = TrainingLoss(config.loss, config.waveform_weight)
+        self.distance = spectral_distance()
+        self.step = 0
+        self.seconds = 0.0
+        self.started = monotonic()
+        self.moments: dict[str, Tensor] = {}
+        self.losses: list[float] = []
+        self.results: list[TrackQuality] = []
+
+    # -- where the training stands -----------------------------------------------------------------------------------
+    def elapsed(self) -> float:
+        """Seconds of training, over all resumptions."""
+        return self.seconds + monotonic() - self.started
+
+    def progress(self) -> float:
+        """Share of the budget that is used, 0 to 1; the larger one of steps and minutes."""
+        steps = self.step / self.config.steps if self.config.steps else 0.0
+        minutes = self.elapsed() / 60 / self.config.minutes if self.config.minutes else 0.0
+        return min(1.0, max(steps, minutes))
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Continue where a checkpoint stands."""
+        try:
+            self.net.load_state_dict(checkpoint.model)
+        except RuntimeError as error:
+            raise TrainingError(f"The checkpoint does not fit its own configuration: {error}") from None
+        self.average = {name: value.clone() for name, value in checkpoint.average.items()}
+        self.step, self.seconds, self.moments = checkpoint.step, checkpoint.seconds, checkpoint.optimizer
+
+    def checkpoint(self) -> Checkpoint:
+        """Where the training stands now."""
+        model = {name: value.detach().clone() for name, value in self.net.state_dict().items()}
+        moments = {}
+        optimizer = self.optimizers()
+        for name, weight in self.net.named_parameters():
+            state = optimizer.state.get(weight, {})  # type: ignore[union-attr]
+            moments.update({f"{moment}.{name}": state[moment] for moment in MOMENTS if moment in state})
+        return Checkpoint(self.config, self.step, self.elapsed(), model, dict(self.average), moments)
+
+    # -- a training step ---------------------------------------------------------------------------------------------
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam; the shortcut, which starts where it should be, learns more slowly than the stacks."""
+        banks = ("encoder.analysis.", "decoder.synthesis.")
+        slow = [w for name, w in self.net.named_parameters() if name.startswith(banks)]
+        fast = [w for name, w in self.net.named_parameters() if not name.startswith(banks)]
+        groups = [{"params": fast, "factor": 1.0}, {"params": slow, "factor": self.config.shortcut_rate}]
+        optimizer = torch.optim.Adam(
+            [g for g in groups if g["params"]], lr=self.config.learning_rate, betas=(0.9, 0.99)
+        )
+        if self.moments:
+            for name, weight in self.net.named_parameters():
+                state = {moment: self.moments[f"{moment}.{name}"].clone() for moment in MOMENTS}
+                optimizer.state[weight] = {"step": torch.tensor(float(self.step)), **state}
+        return optimizer
+
+    def learning_rate(self) -> float:
+        """The rate of this step: linear warm-up, then a cosine over the budget."""
+        warm = min(1.0, (self.step + 1) / self.config.warmup) if self.config.warmup else 1.0
+        cosine = 0.5 * (1 + math.cos(math.pi * self.progress()))
+        return self.config.learning_rate * warm * (FINAL_RATE + (1 - FINAL_RATE) * cosine)
+
+    def on_train_start(self) -> None:
+        """Training time starts to count."""
+        self.started = monotonic()
+
+    def on_train_batch_start(self, batch: Tensor, batch_idx: int) -> None:
+        """Set the rate; keep batch norm's statistics once they are frozen."""
+        for group in self.optimizers().param_groups:  # type: ignore[union-attr]
+            group["lr"] = self.learning_rate() * group["factor"]
+        if self.progress() >= self.config.freeze_norm_at:
+            for module in self.net.modules():
+                if isinstance(module, nn.BatchNorm1d):
+                    module.eval()
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        """(batch, 1, crop) -> the loss. Raises TrainingError where it is not a number."""
+        loss: Tensor = self.loss(self.net(batch), batch)
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"The loss is {float(loss)} at step {self.step}. The last good checkpoint is kept; "
+                f"start again with a lower --learning-rate than {self.config.learning_rate:g}"
+            )
+        self.losses.append(float(loss.detach()))
+        return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Tensor, batch_idx: int) -> None:
+        """Move the average, count the step, stop at the end of the budget."""
+        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
+        for name, value in self.net.state_dict().items():
+            if value.is_floating_point():
+                self.average[name].lerp_(value, 1 - decay)
+            else:
+                self.average[name].copy_(value)
+        self.step += 1
+        if self.progress() >= 1:
+            self.trainer.should_stop = True
+
+    # -- validation --------------------------------------------------------------------------------------------------
+    @contextmanager
+    def averaged(self) -> Iterator[Autoencoder]:
+        """The network with its averaged weights, in evaluation mode, for as long as this lasts."""
+        trained = {name: value.clone() for name, value in self.net.state_dict().items()}
+        modes = {module: module.training for module in self.net.modules()}
+        self.net.load_state_dict(self.average)
+        self.net.eval()
+        try:
+            yield self.net
+        finally:
+            self.net.load_state_dict(trained)
+            for module, mode in modes.items():
+                module.training = mode
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the last validation."""
+        self.results = []
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Measure the averaged network on one held-out track: (name, (1, 1, samples))."""
+        (name,), target = batch
+        with self.averaged() as net:
+            output = net(target)
+        self.results.append(TrackQuality(name, *quality(output, target, self.distance), target, output))

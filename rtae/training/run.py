@@ -1,0 +1,260 @@
+"""One training run, from a folder of songs to a checkpoint."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import signal
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from rtae.audio.file import AudioWriter
+from rtae.errors import TrainingError
+from rtae.nets.autoencoder import Autoencoder
+from rtae.nets.linear import LinearCode
+from rtae.training.checkpoint import CHECKPOINT_FILE, Checkpoint
+from rtae.training.config import TrainConfig
+from rtae.training.data import Crops, Survey, Track, split, survey
+from rtae.training.module import TrainingModule
+
+FOREVER = 1 << 40
+HELD_OUT_SECONDS = 10
+FIT_SECONDS = 30
+PREVIEWS = 2
+SAVE_SECONDS = 60.0
+COLUMNS = ("step", "seconds", "loss", "si_sdr_db", "mr_stft", "learning_rate", "steps_per_second")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is shown while training: after each step, and (with figures) after each validation."""
+
+    step: int
+    progress: float
+    loss: float
+    steps_per_second: float
+    seconds_left: float
+    si_sdr: float | None = None
+    mr_stft: float | None = None
+
+
+class HeldOut(Dataset[tuple[str, Tensor]]):
+    """The middle of each held-out track, up to ten seconds."""
+
+    def __init__(self, tracks: list[Track], rate: int) -> None:
+        self.tracks, self.most = tracks, HELD_OUT_SECONDS * rate
+
+    def __len__(self) -> int:
+        return len(self.tracks)
+
+    def __getitem__(self, index: int) -> tuple[str, Tensor]:
+        """A name and (1, samples)."""
+        track = self.tracks[index]
+        start = max(0, (track.samples - self.most) // 2)
+        return track.path.stem, torch.from_numpy(track.read(start, self.most))[None]
+
+
+class Keeper(Callback):
+    """Writes checkpoints, metrics rows and previews; reports; stops on request."""
+
+    def __init__(self, run: Path, report: Callable[[Report], None], stop: threading.Event) -> None:
+        self.run, self.report, self.stop = run, report, stop
+        self.saved = self.last = monotonic()
+        self.first_step = 0
+        self.speed = 0.0
+
+    def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Report the step; save now and then; stop if asked."""
+        now = monotonic()
+        speed = 1 / max(now - self.last, 1e-9)
+        self.speed = speed if not self.speed else 0.98 * self.speed + 0.02 * speed
+        self.last = now
+        self.report(self.state(module))
+        if now - self.saved > SAVE_SECONDS:
+            self.save(module)
+        if self.stop.is_set():
+            trainer.should_stop = True
+
+    def on_validation_end(self, trainer: Any, module: Any) -> None:
+        """A metrics row, two previews, a checkpoint."""
+        if trainer.sanity_checking or not module.results:
+            return
+        si_sdr = float(np.mean([r.si_sdr for r in module.results]))
+        mr_stft = float(np.mean([r.mr_stft for r in module.results]))
+        state = replace(self.state(module), si_sdr=si_sdr, mr_stft=mr_stft)
+        self.write_row(module, state)
+        for result in module.results[:PREVIEWS]:
+            self.write_preview(result.name, result.target, result.output, module.config.net.sample_rate)
+        module.losses.clear()
+        self.save(module)
+        self.report(state)
+        self.last = monotonic()
+
+    def state(self, module: TrainingModule) -> Report:
+        """Where the run stands."""
+        progress = module.progress()
+        left = module.elapsed() * (1 - progress) / progress if progress > 0 else float("inf")
+        recent = module.losses[-100:]
+        return Report(module.step, progress, float(np.mean(recent)) if recent else 0.0, self.speed, left)
+
+    def save(self, module: TrainingModule) -> None:
+        """The checkpoint."""
+        module.checkpoint().save(self.run)
+        self.saved = monotonic()
+
+    def write_row(self, module: TrainingModule, state: Report) -> None:
+        """One line of metrics.csv."""
+        path = self.run / "metrics.csv"
+        new = not path.exists()
+        loss = float(np.mean(module.losses)) if module.losses else float("nan")
+        values = (module.step, module.elapsed(), loss, state.si_sdr, state.mr_stft, module.learning_rate(), self.speed)
+        with path.open("a", newline="") as out:
+            writer = csv.writer(out)
+            if new:
+                writer.writerow(COLUMNS)
+            writer.writerow([values[0], *(f"{value:.6g}" for value in values[1:])])
+
+    def write_preview(self, name: str, target: Tensor, output: Tensor, rate: int) -> None:
+        """The track and what the model makes of it, as two files in previews/ that each validation replaces."""
+        folder = self.run / "previews"
+        folder.mkdir(exist_ok=True)
+        for kind, audio in (("input", target), ("output", output)):
+            with AudioWriter(folder / f"{name}-{kind}.wav", rate, 1) as out:
+                out.write(audio[0].numpy())
+
+
+@contextmanager
+def interruptible(stop: threading.Event) -> Iterator[None]:
+    """Ctrl-C ends the step that runs and no more; a second one ends the program."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(_number: int, _frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def fit_linear(tracks: list[Track], config: TrainConfig) -> LinearCode:
+    """The linear code of the training tracks, from up to half a minute in the middle of each."""
+    most = FIT_SECONDS * config.net.sample_rate
+
+    def pieces() -> Iterator[NDArray[np.float32]]:
+        for track in tracks:
+            yield track.read(max(0, (track.samples - most) // 2), most)
+
+    return LinearCode.fit(pieces(), config.net.stride, config.net.latent_dim)
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Lightning's hints are for its own users."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning.*")
+            warnings.filterwarnings("ignore", message=r".*num_workers.*|.*`isinstance\(treespec.*")
+            yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+
+def prepare_run(config: TrainConfig, run: Path, resume: bool) -> Checkpoint | None:
+    """The folder of the run, and the checkpoint to continue from. Raises TrainingError rather than overwrite a run."""
+    existing = (run / CHECKPOINT_FILE).exists()
+    if existing and not resume:
+        raise TrainingError(f"{run} holds a training run already: continue it with --resume, or choose another --out")
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(f"The folder {run} cannot be made: {error.strerror}. Choose another --out") from None
+    if not resume:
+        return None
+    checkpoint = Checkpoint.load(run)
+    if checkpoint.config.net != config.net:
+        raise TrainingError(
+            f"The checkpoint in {run} is of another network ({checkpoint.config.net.preset}); choose another --out"
+        )
+    return checkpoint
+
+
+def train(
+    config: TrainConfig,
+    material: Survey,
+    run: Path,
+    report: Callable[[Report], None] = lambda _: None,
+    resume: bool = False,
+    held_out: Survey | None = None,
+    stop: threading.Event | None = None,
+) -> TrainingModule:
+    """Train until the budget ends or `stop` is set; either way the run's folder holds a checkpoint to go on from.
+
+    held_out: tracks to validate on, instead of a tenth of the material. Raises TrainingError.
+    """
+    stop = stop or threading.Event()
+    checkpoint = prepare_run(config, run, resume)
+    training, held = (material.tracks, held_out.tracks) if held_out else split(material.tracks, material.folder)
+    torch.manual_seed(config.seed)
+    net = Autoencoder(config.net)
+    linear = fit_linear(training, config)
+    net.start_from_linear(torch.from_numpy(linear.basis))
+    np.save(run / "linear.npy", linear.basis, allow_pickle=False)
+    module = TrainingModule(config, net)
+    if checkpoint is not None:
+        module.resume(checkpoint)
+    if module.progress() >= 1:
+        raise TrainingError(f"The budget of this run is used up ({module.step} steps): give more --minutes or --steps")
+    first = module.step * config.batch
+    crops = Crops(training, config.crop, FOREVER - first, config.seed, config.gain_db, first)
+    keeper = Keeper(run, report, stop)
+    with quiet_lightning(), interruptible(stop):
+        trainer = lightning.Trainer(
+            accelerator="cpu",
+            max_epochs=1,
+            check_val_every_n_epoch=None,
+            val_check_interval=config.validate_every,
+            num_sanity_val_steps=0,
+            gradient_clip_val=config.clip_norm or None,
+            callbacks=[keeper],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(
+            module,
+            DataLoader(crops, batch_size=config.batch),
+            DataLoader(HeldOut(held, config.net.sample_rate), batch_size=1),
+        )
+        keeper.save(module)
+        if not module.results or module.losses:
+            trainer.validate(module, DataLoader(HeldOut(held, config.net.sample_rate), batch_size=1), verbose=False)
+    return module
+
+
+__all__ = ["Report", "fit_linear", "survey", "train"]
