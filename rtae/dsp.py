@@ -1,0 +1,135 @@
+"""Small pieces of signal processing, each exact about its delay."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtae.ring import Ring
+
+FloatArray = NDArray[np.float32]
+
+
+def db_to_gain(db: float) -> float:
+    """Decibels to an amplitude factor.
+
+    >>> db_to_gain(-20)
+    0.1
+    """
+    return float(10 ** (db / 20))
+
+
+def fade_in(samples: int) -> FloatArray:
+    """A linear fade, (samples,), from just above 0 to just below 1; with its reverse it sums to 1.
+
+    Linear, because what is faded into each other is the same signal before and after a change.
+    """
+    return ((np.arange(samples) + 0.5) / max(samples, 1)).astype(np.float32)
+
+
+def finite(block: FloatArray) -> tuple[FloatArray, int]:
+    """The block with NaN and infinity replaced by 0, and how many there were; the same object where there were none."""
+    good = np.isfinite(block)
+    broken = block.size - int(np.count_nonzero(good))
+    return (block, 0) if broken == 0 else (np.where(good, block, np.float32(0)), broken)
+
+
+class Ramp:
+    """A gain that moves to each new value in a straight line over one block, so that no change clicks."""
+
+    def __init__(self) -> None:
+        self.value: float | None = None
+
+    def reset(self) -> None:
+        """Take the next value at once."""
+        self.value = None
+
+    def next(self, target: float, samples: int) -> FloatArray | float:
+        """The gain for a block: a plain number while it rests, else (samples,) ending at the target."""
+        start, self.value = self.value, target
+        if start is None or start == target:
+            return target
+        return np.linspace(start, target, samples + 1, dtype=np.float32)[1:]
+
+
+class DelayLine:
+    """A fixed delay."""
+
+    def __init__(self, channels: int, delay: int, longest_block: int) -> None:
+        self.delay = delay
+        self.ring = Ring(channels, delay + longest_block)
+        self.reset()
+
+    def reset(self) -> None:
+        """Silence."""
+        self.ring.clear(silence=self.delay)
+
+    def process(self, block: FloatArray) -> FloatArray:
+        """As many samples as came in, `delay` samples later."""
+        self.ring.write(block)
+        return self.ring.read(block.shape[1])
+
+
+class Limiter:
+    """Keeps every sample within a ceiling, without touching what is within it already.
+
+    The gain is worked out per piece of PIECE samples: no more than what the loudest channel of this piece and the next
+    one allow, rising again by at most `release` per piece; between the pieces' edges it is a straight line. So it has
+    fallen far enough before a peak comes, which costs two pieces of delay.
+
+        piece   |   k-1   |    k    |   k+1   |        edge gain b[k] <= allowed[k-1], allowed[k]
+        edge   b[k-1]    b[k]     b[k+1]
+    """
+
+    PIECE = 32
+    DELAY = 2 * PIECE
+    RELEASE_SECONDS = 0.1  # from silence to full gain
+
+    def __init__(self, channels: int, rate: int, longest_block: int) -> None:
+        self.pending = Ring(channels, longest_block + self.PIECE)
+        self.ready = Ring(channels, longest_block + 3 * self.PIECE)
+        self.release = self.PIECE / (rate * self.RELEASE_SECONDS)
+        self.reset()
+
+    def reset(self) -> None:
+        """Full gain and silence."""
+        self.pending.clear()
+        self.ready.clear(silence=self.DELAY - self.PIECE)
+        self.held: FloatArray = np.zeros((self.pending.data.shape[0], self.PIECE), np.float32)
+        self.held_allowed = 1.0
+        self.edge = 1.0
+        self.lowest = 1.0
+
+    def process(self, block: FloatArray, ceiling: float) -> FloatArray:
+        """As many samples as came in, DELAY samples later, each within +-ceiling; the block must be finite."""
+        self.pending.write(block)
+        pieces = self.pending.stored // self.PIECE
+        audio = np.concatenate([self.held, self.pending.read(pieces * self.PIECE)], axis=1)
+        if pieces:
+            cut = audio.reshape(len(audio), pieces + 1, self.PIECE)
+            peaks = np.abs(cut[:, 1:]).max(axis=(0, 2))
+            allowed = np.minimum(1.0, ceiling / np.maximum(peaks, 1e-9))
+            edges = self.edges(allowed)
+            self.held = audio[:, -self.PIECE :].copy()
+            out = audio[:, : -self.PIECE]
+            if edges.min() < 1.0:
+                slope = np.arange(self.PIECE) / self.PIECE
+                gain = edges[:-1, None] + np.diff(edges)[:, None] * slope
+                out = (out * gain.reshape(-1)).astype(np.float32)
+            # The products may round up past the ceiling by one step, and held pieces were measured before it moved.
+            self.ready.write(np.clip(out, -ceiling, ceiling))
+        return self.ready.read(block.shape[1])
+
+    def edges(self, allowed: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Gains at the edges of the pieces that leave, one more than pieces."""
+        bounds = np.minimum(np.concatenate([[self.held_allowed], allowed[:-1]]), allowed)
+        self.held_allowed = float(allowed[-1])
+        if self.edge == 1.0 and bounds.min() == 1.0:
+            self.lowest = 1.0
+            return np.ones(len(bounds) + 1)
+        gains = [self.edge]
+        for bound in bounds:
+            gains.append(min(float(bound), gains[-1] + self.release))
+        self.edge = gains[-1]
+        self.lowest = min(gains)
+        return np.array(gains)

@@ -1,0 +1,246 @@
+"""The engine: audio in, audio out, block by block, at any sample rate and block size. A pure object with memory.
+
+    block -> [input ring] -> chunk -+-> input gain -> soxr -> Windows (rtae.window) -> soxr -> [wet ring] --+
+                                    |                                                                       |
+                                    +-> delay line of exactly the wet path's delay ----------------- mix, bypass
+                                                                                                            |
+    block <- [output ring] <-------------------------------- limiter <--------------------------------------+
+
+Inside, all work is done in chunks whose borders are fixed by the stream's own sample count (chunk n ends where hop n
+ends), so what comes out does not depend on how the input was cut into blocks, and the latency never changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from rtae.dsp import DelayLine, Limiter, Ramp, db_to_gain, finite
+from rtae.errors import ParameterError
+from rtae.params import Snapshot
+from rtae.ring import Ring
+from rtae.window import Model, Windows
+
+FloatArray = NDArray[np.float32]
+DEFAULT_HOP = 2048
+# 20 ms, in steps of 147 samples, which are a whole number of samples at 44.1, 48, 88.2 and 96 kHz: there dry and wet
+# meet exactly, elsewhere to within half a sample.
+DEFAULT_CROSSFADE = 441
+CROSSFADE_STEP = 147
+DEFAULT_QUALITY = "HQ"
+QUALITIES = ("QQ", "LQ", "MQ", "HQ", "VHQ")
+TRIAL_SECONDS = 20
+LOWEST_RATE, HIGHEST_RATE = 1000, 768_000
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Where the delay comes from, each part in samples at the engine's rate; a sound card adds its own buffers."""
+
+    hop: int
+    crossfade: int
+    look_ahead: int
+    resampling: int
+    limiter: int
+
+    @property
+    def total(self) -> int:
+        """Samples from input to output."""
+        return self.hop + self.crossfade + self.look_ahead + self.resampling + self.limiter
+
+
+@dataclass(frozen=True)
+class Meters:
+    """What the engine saw and did.
+
+    input_peak, output_peak: of the last chunk, full scale 1; limiter_gain: the lowest in it.
+    broken: samples that were not finite so far, from the input and from the model, and were silenced.
+    underflows: samples of wet signal that were missing so far; always 0 unless a resampler misbehaves.
+    """
+
+    input_peak: float = 0.0
+    output_peak: float = 0.0
+    limiter_gain: float = 1.0
+    broken: int = 0
+    underflows: int = 0
+
+
+class Engine:
+    """Plays audio through a model.
+
+    hop, crossfade: samples at the model's rate; the hop is rounded to the nearest whole number of strides, the
+        crossfade is 20 ms unless given, and never longer than the hop.
+    full_window: compute whole windows instead of the slices that matter; the reference, and many times slower.
+    quality: of the resampler, one of QUALITIES; used where the rate is not the model's own.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        hop: int = DEFAULT_HOP,
+        crossfade: int | None = None,
+        full_window: bool = False,
+        quality: str = DEFAULT_QUALITY,
+    ) -> None:
+        if not 1 <= hop <= model.spec.window:
+            raise ParameterError(f"hop is {hop}; allowed are 1 to {model.spec.window} samples")
+        if quality not in QUALITIES:
+            raise ParameterError(f"quality is {quality!r}; allowed are {', '.join(QUALITIES)}")
+        self.model = model
+        self.hop = model.spec.hop(hop)
+        if crossfade is None:
+            crossfade = min(DEFAULT_CROSSFADE, self.hop // CROSSFADE_STEP * CROSSFADE_STEP or self.hop)
+        self.crossfade = min(crossfade, self.hop)
+        self.full_window = full_window
+        self.quality = quality
+        self.prepare(model.spec.sample_rate, 1)
+
+    # -- preparation -------------------------------------------------------------------------------------------------
+    def prepare(self, rate: int, channels: int) -> None:
+        """Get ready for audio of this rate and so many channels; forgets everything. Raises ParameterError."""
+        if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+            raise ParameterError(f"the sample rate is {rate}; allowed are {LOWEST_RATE} to {HIGHEST_RATE} Hz")
+        if channels < 1:
+            raise ParameterError(f"there are {channels} channels; at least 1 is needed")
+        self.rate, self.channels = rate, channels
+        self.windows = Windows(self.model, channels, self.hop, self.crossfade, self.full_window)
+        self.ratio = Fraction(rate, self.model.spec.sample_rate)
+        chunk = -int(-self.hop * self.ratio // 1)
+        self.longest_chunk = chunk
+        lead = self.find_lead()
+        wet_delay = round(self.windows.delay * self.ratio)
+        crossfade = round(self.crossfade * self.ratio)
+        self.latency = Latency(chunk, crossfade, wet_delay - crossfade, lead, Limiter.DELAY)
+        self.input = Ring(channels, chunk + 1)
+        self.wet = Ring(channels, lead + 8 * chunk + 4096)
+        self.output = Ring(channels, 3 * chunk)
+        self.dry = DelayLine(channels, wet_delay + lead, chunk)
+        self.limiter = Limiter(channels, rate, chunk)
+        self.lead = lead
+        self.reset()
+
+    def find_lead(self) -> int:
+        """By how many samples the wet signal may lag behind because soxr hands out its output in bursts.
+
+        How much it holds back depends on the lengths of what it was given and on nothing else, so a trial with silence
+        gives the exact figure.
+        """
+        if self.ratio == 1:
+            return 0
+        there, back = self.resamplers()
+        hops = max(8, TRIAL_SECONDS * self.model.spec.sample_rate // self.hop)
+        waiting = given = made = lead = 0
+        for number in range(hops):
+            border = self.chunk_end(number)
+            waiting += there.resample_chunk(np.zeros((border - given, 1), np.float32)).shape[0]
+            given = border
+            while waiting >= self.hop:
+                waiting -= self.hop
+                made += back.resample_chunk(np.zeros((self.hop, 1), np.float32)).shape[0]
+            lead = max(lead, given - made)
+        return lead
+
+    def resamplers(self, channels: int = 1) -> tuple[soxr.ResampleStream, soxr.ResampleStream]:
+        """To the model's rate, and back."""
+        own = self.model.spec.sample_rate
+        return (
+            soxr.ResampleStream(self.rate, own, channels, dtype="float32", quality=self.quality),
+            soxr.ResampleStream(own, self.rate, channels, dtype="float32", quality=self.quality),
+        )
+
+    def chunk_end(self, number: int) -> int:
+        """Samples from the start of the stream to the end of a chunk: where its hop ends, rounded up."""
+        return -int(-(number + 1) * self.hop * self.ratio // 1)
+
+    def reset(self) -> None:
+        """As fresh from `prepare`."""
+        self.chunk = 0
+        self.windows.reset()
+        for part in (self.input, self.wet, self.output):
+            part.clear()
+        self.wet.clear(silence=self.lead)
+        self.output.clear(silence=self.longest_chunk)
+        self.dry.reset()
+        self.limiter.reset()
+        self.model_rate = np.zeros((self.channels, 0), np.float32)
+        self.there: soxr.ResampleStream | None = None
+        self.back: soxr.ResampleStream | None = None
+        if self.ratio != 1:
+            self.there, self.back = self.resamplers(self.channels)
+        self.input_gain, self.output_gain, self.wetness = Ramp(), Ramp(), Ramp()
+        self.broken_input = 0
+        self.underflows = 0
+        self.meters = Meters()
+
+    # -- running -----------------------------------------------------------------------------------------------------
+    def process(self, block: FloatArray, values: Snapshot) -> FloatArray:
+        """As many samples as came in, `latency.total` samples later, finite and within the ceiling.
+
+        block: (channels, samples) float32 of any length, 0 included; values: read once for each hop that starts.
+        """
+        parts = []
+        position = 0
+        while position < block.shape[1]:
+            count = min(block.shape[1] - position, self.missing())
+            self.input.write(block[:, position : position + count])
+            position += count
+            if self.missing() == 0:
+                self.run_chunk(self.input.read(self.input.stored), values)
+            parts.append(self.output.read(count))
+        if len(parts) == 1:
+            return parts[0]
+        return np.concatenate(parts, axis=1) if parts else np.zeros((self.channels, 0), np.float32)
+
+    def missing(self) -> int:
+        """Samples until the chunk that is being filled is full."""
+        start = self.chunk_end(self.chunk - 1) if self.chunk else 0
+        return self.chunk_end(self.chunk) - start - self.input.stored
+
+    def run_chunk(self, block: FloatArray, values: Snapshot) -> None:
+        """One chunk from the input ring to the output ring."""
+        self.chunk += 1
+        block, broken = finite(block)
+        self.broken_input += broken
+        count = block.shape[1]
+        self.run_wet(block * self.input_gain.next(db_to_gain(values["input_gain"]), count), values)
+        wet = self.take_wet(count)
+        dry = self.dry.process(block)
+        active = 1.0 - values["bypass"]
+        share = self.wetness.next(values["mix"] * active, count)
+        gain = self.output_gain.next(db_to_gain(values["output_gain"]) if active else 1.0, count)
+        # Not dry + share * (wet - dry): a share of 0 must give the very samples of the dry signal.
+        mixed = (dry * (1 - share) + wet * share) * gain
+        out = self.limiter.process(mixed.astype(np.float32), np.float32(db_to_gain(values["ceiling"])))
+        self.output.write(out)
+        self.meters = Meters(
+            float(np.abs(block).max()),
+            float(np.abs(out).max()),
+            self.limiter.lowest,
+            self.broken_input + self.windows.broken,
+            self.underflows,
+        )
+
+    def run_wet(self, block: FloatArray, values: Snapshot) -> None:
+        """Through the model into the wet ring, as many whole hops as there are."""
+        if self.there is not None:
+            block = self.there.resample_chunk(np.ascontiguousarray(block.T)).T
+        self.model_rate = np.concatenate([self.model_rate, block], axis=1)
+        while self.model_rate.shape[1] >= self.hop:
+            hop = self.windows.step(self.model_rate[:, : self.hop], values)
+            self.model_rate = self.model_rate[:, self.hop :]
+            if self.back is not None:
+                hop = self.back.resample_chunk(np.ascontiguousarray(hop.T)).T
+            self.wet.write(hop)
+
+    def take_wet(self, count: int) -> FloatArray:
+        """Wet samples for a chunk; silence in place of any that are missing."""
+        wet = self.wet.read(count)
+        missing = count - wet.shape[1]
+        if missing:
+            self.underflows += missing
+            wet = np.pad(wet, ((0, 0), (0, missing)))
+        return wet

@@ -1,0 +1,130 @@
+"""What a trained model promises: `model.json`, read without torch or onnxruntime.
+
+A model is a folder with `model.json`, `encoder.onnx`, `decoder.onnx` and `CARD.md`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from rtae.errors import ModelError
+
+SPEC_FILE = "model.json"
+ENCODER_FILE = "encoder.onnx"
+DECODER_FILE = "decoder.onnx"
+CARD_FILE = "CARD.md"
+LINEAR_FILE = "linear.npy"
+FORMAT = 1
+WINDOW = 110_250
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far a model sees, in whole frames' terms, so that slices can be cut on the stride grid.
+
+    encoder_past, encoder_future: samples before the start and after the end of a frame that its latent depends on.
+    decoder_past, decoder_future: latent frames before and after a frame that its audio depends on.
+    receptive_field, look_ahead: samples of past and of future that one output sample depends on, at most; the frame
+        that the sample lies in is one of them, so a causal model of stride 48 has a look-ahead of 47: its first sample
+        waits for the last one of its own frame, which is what a hop of whole frames waits for anyway.
+    """
+
+    encoder_past: int
+    encoder_future: int
+    decoder_past: int
+    decoder_future: int
+    receptive_field: int
+    look_ahead: int
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One model.
+
+    reach: None where it is unknown; such a model always runs on full windows.
+    latent_mean, latent_std: of the latents over the training set before they were scaled to unit variance.
+    files: SHA-256 by file name.
+    verification, training: figures for the card; nothing depends on them.
+    """
+
+    name: str
+    preset: str
+    sample_rate: int
+    stride: int
+    latent_dim: int
+    extra_frames: int
+    reach: Reach | None
+    latent_mean: tuple[float, ...]
+    latent_std: tuple[float, ...]
+    files: dict[str, str]
+    licence: str
+    window: int = WINDOW
+    format: int = FORMAT
+    verification: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def frame_rate(self) -> float:
+        """Latent frames per second."""
+        return self.sample_rate / self.stride
+
+    def hop(self, samples: int) -> int:
+        """The whole number of strides nearest to so many samples, at least one."""
+        return max(1, round(samples / self.stride)) * self.stride
+
+    @classmethod
+    def from_json(cls, text: str, where: str) -> ModelSpec:
+        """Parse `model.json`. Raises ModelError, which names `where` it was and what is wrong."""
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise ModelError(f"{where} is not valid JSON ({error}); export the model again") from None
+        version = values.get("format") if isinstance(values, dict) else None
+        if not isinstance(version, int):
+            raise ModelError(f"{where} does not describe a model: it has no format number")
+        if version > FORMAT:
+            raise ModelError(f"{where} has format {version}, this program knows up to {FORMAT}: update the program")
+        known = {f.name for f in fields(cls)}
+        try:
+            reach = Reach(**values["reach"]) if values.get("reach") is not None else None
+            chosen = {key: value for key, value in values.items() if key in known} | {"reach": reach}
+            for key in ("latent_mean", "latent_std"):
+                chosen[key] = tuple(float(number) for number in chosen[key])
+            spec = cls(**chosen)
+            spec.check()
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
+            raise ModelError(f"{where} does not describe a model: {error}") from None
+        return spec
+
+    def check(self) -> None:
+        """Raise ValueError where numbers are impossible."""
+        whole = [self.sample_rate, self.stride, self.latent_dim, self.window]
+        if not all(isinstance(number, int) and number > 0 for number in whole):
+            raise ValueError("sample_rate, stride, latent_dim and window must be whole numbers above 0")
+        if self.window < self.stride or self.sample_rate > 768_000 or self.latent_dim > 65_536:
+            raise ValueError("its window, sample_rate or latent_dim is out of range")
+        if not len(self.latent_mean) == len(self.latent_std) == self.latent_dim:
+            raise ValueError("the latent statistics do not have one value per dimension")
+        reach = list(asdict(self.reach).values()) if self.reach else []
+        if not all(isinstance(number, int) and 0 <= number <= self.window for number in reach):
+            raise ValueError("its reach must be whole numbers within the window")
+        for name in (ENCODER_FILE, DECODER_FILE):
+            if not isinstance(self.files.get(name), str):
+                raise ValueError(f"there is no checksum for {name}")
+
+    def to_json(self) -> str:
+        """The text of `model.json`."""
+        return json.dumps(asdict(self), indent=1) + "\n"
+
+    @classmethod
+    def load(cls, folder: Path) -> ModelSpec:
+        """The spec in a model's folder. Raises ModelError where there is none."""
+        path = folder / SPEC_FILE
+        try:
+            return cls.from_json(path.read_text(encoding="utf-8"), str(path))
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not text"
+            raise ModelError(f"No model in {folder}: {SPEC_FILE} cannot be read ({reason})") from None

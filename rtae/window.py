@@ -1,0 +1,137 @@
+"""From hops of audio to hops of processed audio at the model's rate: windows, slices of them, and the crossfade.
+
+The definition: a model call sees a window of 110 250 samples; each new window ends one hop later; successive outputs
+are crossfaded. Windows lie on the stride grid and the network is frozen, so where two of them overlap they agree to
+rounding, and the crossfade only ever hides a change of parameters.
+
+What is computed: an output sample depends on no more than the receptive field, so by default only that slice of the
+window is run. `full=True` computes all of it, which is the reference.
+
+    audio   ...|-------- window, 110 250 ---------------------|
+    latents            ...|--- kept ---|-- this hop's frames --|      encoded once, from encoder_past samples earlier
+    decoded                   |-- past --|fade|------ hop -----|
+    emitted                              |---- hop -----|fade|         the last fade waits for the next window
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtae.dsp import fade_in, finite
+from rtae.errors import ParameterError
+from rtae.latent import apply_effects
+from rtae.params import Snapshot
+from rtae.spec import ModelSpec
+
+FloatArray = NDArray[np.float32]
+
+
+class Model(Protocol):
+    """What the engine needs of a model; `rtae.runtime.OnnxModel` is one."""
+
+    spec: ModelSpec
+
+    def encode(self, audio: FloatArray) -> FloatArray:
+        """Audio (channels, samples) to latents (channels, latent_dim, frames)."""
+        ...
+
+    def decode(self, z: FloatArray) -> FloatArray:
+        """Latents (channels, latent_dim, frames) to audio (channels, frames * stride)."""
+        ...
+
+
+def grid_up(samples: int, stride: int) -> int:
+    """The next multiple of the stride."""
+    return -(-samples // stride) * stride
+
+
+class Windows:
+    """One stream through a model.
+
+    hop: samples per step, a whole number of strides; crossfade: samples, at most a hop.
+    delay: samples by which what `step` returns is behind what it was given.
+    """
+
+    def __init__(self, model: Model, channels: int, hop: int, crossfade: int, full: bool = False) -> None:
+        spec, reach = model.spec, model.spec.reach
+        if hop < 1 or hop % spec.stride:
+            raise ParameterError(f"hop is {hop}; for '{spec.name}' it must be a multiple of {spec.stride}")
+        if not 0 <= crossfade <= hop:
+            raise ParameterError(f"crossfade is {crossfade}; allowed are 0 to the hop, {hop} samples")
+        self.model, self.channels, self.hop, self.crossfade = model, channels, hop, crossfade
+        self.full = full or reach is None
+        self.encoder_past = reach.encoder_past if reach else spec.window
+        self.decoder_past = reach.decoder_past if reach else spec.window // spec.stride
+        ahead = grid_up(reach.encoder_future, spec.stride) + reach.decoder_future * spec.stride if reach else 0
+        if ahead + crossfade + hop + spec.stride > spec.window:
+            raise ParameterError(f"a hop of {hop} and a crossfade of {crossfade} do not fit a window of {spec.window}")
+        self.encoder_wait = grid_up(reach.encoder_future, spec.stride) if reach else 0
+        self.look_ahead = ahead
+        self.delay = crossfade + ahead
+        self.fade = fade_in(crossfade)
+        self.kept_frames = (ahead + crossfade + hop) // spec.stride + 2 + self.decoder_past
+        self.kept_samples = (
+            spec.window if self.full else min(spec.window, self.encoder_past + spec.stride + hop + ahead)
+        )
+        self.reset()
+
+    def reset(self) -> None:
+        """As new."""
+        self.end = 0  # samples received
+        self.encoded = 0  # frames whose latents are known
+        self.audio: FloatArray = np.zeros((self.channels, 0), np.float32)
+        self.latents: FloatArray = np.zeros((self.channels, self.model.spec.latent_dim, 0), np.float32)
+        self.tail: FloatArray = np.zeros((self.channels, self.crossfade), np.float32)
+        self.broken = 0
+
+    def step(self, block: FloatArray, values: Snapshot) -> FloatArray:
+        """(channels, hop) in, (channels, hop) out, `delay` samples behind. Never raises, always finite."""
+        self.end += self.hop
+        self.audio = np.concatenate([self.audio, block], axis=1)[:, -self.kept_samples :]
+        self.encode()
+        fresh = self.decode(values)
+        joined = fresh[:, : self.crossfade]
+        if self.crossfade:
+            joined = self.tail + (joined - self.tail) * self.fade
+        out = np.concatenate([joined, fresh[:, self.crossfade :]], axis=1)
+        self.tail = fresh[:, self.hop :]
+        return out[:, : self.hop]
+
+    def encode(self) -> None:
+        """Latents of the frames that this hop completes."""
+        stride = self.model.spec.stride
+        ready = (self.end - self.encoder_wait) // stride
+        if ready <= self.encoded:
+            return
+        oldest = self.end - self.audio.shape[1]
+        wanted = 0 if self.full else self.encoded * stride - self.encoder_past
+        start = grid_up(max(oldest, wanted // stride * stride), stride)
+        z = self.model.encode(self.audio[:, start - oldest :])
+        first = start // stride
+        if self.full:
+            self.latents = z[:, :, : ready - first]
+        else:
+            fresh = z[:, :, self.encoded - first : ready - first]
+            self.latents = np.concatenate([self.latents, fresh], axis=2)[:, :, -self.kept_frames :]
+        self.encoded = ready
+
+    def decode(self, values: Snapshot) -> FloatArray:
+        """The newest crossfade + hop samples of output, (channels, crossfade + hop); zeros before sample 0."""
+        stride = self.model.spec.stride
+        wanted = self.end - self.look_ahead - self.hop - self.crossfade
+        fresh = np.zeros((self.channels, self.crossfade + self.hop), np.float32)
+        oldest = self.encoded - self.latents.shape[2]
+        first = oldest if self.full else max(oldest, wanted // stride - self.decoder_past)
+        z = self.latents[:, :, first - oldest :]
+        if z.shape[2] == 0:
+            return fresh
+        audio = self.model.decode(apply_effects(z, first, values, self.model.spec))
+        audio, broken = finite(audio[:, max(0, wanted - first * stride) :])
+        self.broken += broken
+        missing = max(0, -wanted)
+        audio = audio[:, : max(0, fresh.shape[1] - missing)]
+        fresh[:, missing : missing + audio.shape[1]] = audio
+        return fresh
