@@ -34,10 +34,11 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Track:
-    """One file's audio, in the cache."""
+    """One file's audio, in the cache; rate is the file's own, model_rate that of the cache and of `samples`."""
 
     path: Path
     rate: int
+    model_rate: int
     samples: int
     cache: Path
 
@@ -92,7 +93,7 @@ def decode(path: Path, rate: int, cache: Path) -> tuple[Track, int]:
                 beside.replace(target)
             finally:
                 beside.unlink(missing_ok=True)
-        return Track(path, reader.rate, target.stat().st_size // 2, target), reader.repaired
+        return Track(path, reader.rate, rate, target.stat().st_size // 2, target), reader.repaired
 
 
 def decode_into(reader: AudioReader, rate: int, target: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import logging
 import signal
 import threading
@@ -26,6 +27,7 @@ from rtae.audio.file import AudioWriter
 from rtae.errors import TrainingError
 from rtae.nets.autoencoder import Autoencoder
 from rtae.nets.linear import LinearCode
+from rtae.spec import LINEAR_FILE
 from rtae.training.checkpoint import CHECKPOINT_FILE, Checkpoint
 from rtae.training.config import TrainConfig
 from rtae.training.data import Crops, Survey, Track, split, survey
@@ -36,6 +38,7 @@ HELD_OUT_SECONDS = 10
 FIT_SECONDS = 30
 PREVIEWS = 2
 SAVE_SECONDS = 60.0
+DATA_FILE = "data.json"
 COLUMNS = ("step", "seconds", "loss", "si_sdr_db", "mr_stft", "learning_rate", "steps_per_second")
 
 
@@ -52,11 +55,17 @@ class Report:
     mr_stft: float | None = None
 
 
+def middle(track: Track, seconds: float) -> NDArray[np.float32]:
+    """Up to so many seconds around the middle of a track, (samples,)."""
+    most = round(seconds * track.model_rate)
+    return track.read(max(0, (track.samples - most) // 2), most)
+
+
 class HeldOut(Dataset[tuple[str, Tensor]]):
     """The middle of each held-out track, up to ten seconds."""
 
-    def __init__(self, tracks: list[Track], rate: int) -> None:
-        self.tracks, self.most = tracks, HELD_OUT_SECONDS * rate
+    def __init__(self, tracks: list[Track]) -> None:
+        self.tracks = tracks
 
     def __len__(self) -> int:
         return len(self.tracks)
@@ -64,8 +73,7 @@ class HeldOut(Dataset[tuple[str, Tensor]]):
     def __getitem__(self, index: int) -> tuple[str, Tensor]:
         """A name and (1, samples)."""
         track = self.tracks[index]
-        start = max(0, (track.samples - self.most) // 2)
-        return track.path.stem, torch.from_numpy(track.read(start, self.most))[None]
+        return track.path.stem, torch.from_numpy(middle(track, HELD_OUT_SECONDS))[None]
 
 
 class Keeper(Callback):
@@ -158,13 +166,27 @@ def interruptible(stop: threading.Event) -> Iterator[None]:
 
 def fit_linear(tracks: list[Track], config: TrainConfig) -> LinearCode:
     """The linear code of the training tracks, from up to half a minute in the middle of each."""
-    most = FIT_SECONDS * config.net.sample_rate
+    pieces = (middle(track, FIT_SECONDS) for track in tracks)
+    return LinearCode.fit(pieces, config.net.stride, config.net.latent_dim)
 
-    def pieces() -> Iterator[NDArray[np.float32]]:
-        for track in tracks:
-            yield track.read(max(0, (track.samples - most) // 2), most)
 
-    return LinearCode.fit(pieces(), config.net.stride, config.net.latent_dim)
+def write_record(run: Path, material: Survey, held_out: Survey, training: list[Track], held: list[Track]) -> None:
+    """data.json: which files were trained on and which were held out."""
+
+    def names(tracks: list[Track], folder: Path) -> list[str]:
+        return [track.path.relative_to(folder).as_posix() for track in tracks]
+
+    record = {
+        "folder": str(material.folder.resolve()),
+        "held_out_folder": str(held_out.folder.resolve()),
+        "minutes": round(sum(track.samples for track in training) / material.rate / 60, 1),
+        "training": names(training, material.folder),
+        "held_out": names(held, held_out.folder),
+        "skipped": {str(path): reason for path, reason in material.skipped.items()},
+    }
+    beside = run / (DATA_FILE + ".part")
+    beside.write_text(json.dumps(record, indent=1) + "\n")
+    beside.replace(run / DATA_FILE)
 
 
 @contextmanager
@@ -223,7 +245,8 @@ def train(
     net = Autoencoder(config.net)
     linear = fit_linear(training, config)
     net.start_from_linear(torch.from_numpy(linear.basis))
-    np.save(run / "linear.npy", linear.basis, allow_pickle=False)
+    np.save(run / LINEAR_FILE, linear.basis, allow_pickle=False)
+    write_record(run, material, held_out or material, training, held)
     module = TrainingModule(config, net)
     if checkpoint is not None:
         module.resume(checkpoint)
@@ -249,11 +272,11 @@ def train(
         trainer.fit(
             module,
             DataLoader(crops, batch_size=config.batch),
-            DataLoader(HeldOut(held, config.net.sample_rate), batch_size=1),
+            DataLoader(HeldOut(held), batch_size=1),
         )
         keeper.save(module)
         if not module.results or module.losses:
-            trainer.validate(module, DataLoader(HeldOut(held, config.net.sample_rate), batch_size=1), verbose=False)
+            trainer.validate(module, DataLoader(HeldOut(held), batch_size=1), verbose=False)
     return module
 
 

@@ -1,0 +1,233 @@
+"""`rtae export`: a checkpoint becomes a model folder, or nothing does."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rtae.errors import ExportError, TrainingError
+from rtae.nets.autoencoder import Autoencoder
+from rtae.nets.linear import LinearCode
+from rtae.nets.reach import computed_reach
+from rtae.runtime import OnnxModel
+from rtae.spec import CARD_FILE, DECODER_FILE, ENCODER_FILE, LINEAR_FILE, SPEC_FILE, ModelSpec
+from rtae.training.checkpoint import Checkpoint
+from rtae.training.data import Track, survey
+from rtae.training.losses import quality, spectral_distance
+from rtae.training.run import DATA_FILE, middle
+
+from .card import card
+from .graph import decoder_graph, encoder_graph
+from .verify import Verification, check_graphs, verify
+
+FloatArray = NDArray[np.float32]
+STATISTICS_SECONDS = 20
+VERIFY_SECONDS = 10
+QUALITY_SECONDS = 10
+SMALLEST_STD = 1e-6
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Where the model is, what it promises, and what was measured."""
+
+    folder: Path
+    spec: ModelSpec
+    verification: Verification
+
+
+def check_target(name: str, into: Path, overwrite: bool) -> Path:
+    """The folder to write. Raises ExportError for a name that is none, and for a model that is there already."""
+    if not NAME.fullmatch(name):
+        raise ExportError(f"{name!r} cannot name a model: use letters, digits, dots, dashes and underscores")
+    target = into / name
+    if target.exists() and not overwrite:
+        raise ExportError(f"There is a model in {target} already; choose another --name, or add --overwrite")
+    return target
+
+
+def load_network(run: Path) -> tuple[Checkpoint, Autoencoder]:
+    """The averaged network of a run, in evaluation mode."""
+    checkpoint = Checkpoint.load(run)
+    net = Autoencoder(checkpoint.config.net)
+    try:
+        net.load_state_dict(checkpoint.average)
+    except RuntimeError as error:
+        raise TrainingError(f"The checkpoint in {run} does not fit its own configuration: {error}") from None
+    if not all(bool(torch.isfinite(value).all()) for value in net.state_dict().values()):
+        raise ExportError(f"The checkpoint in {run} holds values that are not finite; train again")
+    return checkpoint, net.eval()
+
+
+def load_tracks(run: Path, data: Path | None) -> tuple[dict[str, Any], list[Track], list[Track]]:
+    """What the run was trained on: its record, the training tracks and the held-out ones.
+
+    data: the folder, if it is no longer where it was; then a run's held-out folder is looked for in it as well.
+    """
+    try:
+        record = json.loads((run / DATA_FILE).read_text())
+        folder = data or Path(record["folder"])
+        held_folder = data or Path(record["held_out_folder"])
+        names = set(record["training"]), set(record["held_out"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ExportError(
+            f"{run / DATA_FILE}, which says what the run was trained on, is not usable: {error}"
+        ) from None
+    config = Checkpoint.load(run).config
+    groups = []
+    for place, wanted in zip((folder, held_folder), names, strict=True):
+        found = survey(place, config.net.sample_rate, config.crop).tracks
+        groups.append([track for track in found if track.path.relative_to(place).as_posix() in wanted])
+    if not groups[0] or not groups[1]:
+        raise ExportError(f"The songs that the run was trained on are not in {folder}; say where with --data FOLDER")
+    return record, groups[0], groups[1]
+
+
+@torch.no_grad()
+def latent_statistics(net: Autoencoder, tracks: Sequence[Track]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation of each latent dimension over the middle of each track."""
+    count, total, squares = 0, 0.0, 0.0
+    for track in tracks:
+        z = net.encoder(torch.from_numpy(middle(track, STATISTICS_SECONDS))[None, None])[0].double().numpy()
+        count += z.shape[1]
+        total, squares = total + z.sum(axis=1), squares + (z**2).sum(axis=1)
+    mean = np.asarray(total / count)
+    std = np.sqrt(np.maximum(np.asarray(squares / count) - mean**2, 0))
+    # A dimension that never moves is left as it is: scaling it would only blow up rounding.
+    return mean, np.where(std > SMALLEST_STD, std, 1.0)
+
+
+@torch.no_grad()
+def held_out_quality(reconstruct: Callable[[FloatArray], FloatArray], tracks: Sequence[Track]) -> tuple[float, float]:
+    """Mean SI-SDR and MR-STFT distance over tracks, of a function from audio (1, samples) to the same shape."""
+    distance = spectral_distance()
+    figures = []
+    for track in tracks:
+        audio = middle(track, QUALITY_SECONDS)[None]
+        output = np.ascontiguousarray(reconstruct(audio)[:, : audio.shape[1]])
+        figures.append(quality(torch.from_numpy(output)[None], torch.from_numpy(audio)[None], distance))
+    si_sdr, mr_stft = np.mean(figures, axis=0)
+    return float(si_sdr), float(mr_stft)
+
+
+def read_linear(run: Path) -> LinearCode:
+    """The linear code that was fitted to the run's training tracks."""
+    try:
+        return LinearCode(np.load(run / LINEAR_FILE, allow_pickle=False))
+    except (OSError, ValueError) as error:
+        raise ExportError(f"{run / LINEAR_FILE} cannot be read: {error}") from None
+
+
+def build(
+    name: str, licence: str, checkpoint: Checkpoint, net: Autoencoder, tracks: Sequence[Track]
+) -> tuple[ModelSpec, bytes, bytes]:
+    """Graphs and spec, not verified yet."""
+    config = checkpoint.config.net
+    mean, std = latent_statistics(net, tracks)
+    encoder, decoder = encoder_graph(net, std), decoder_graph(net, std)
+    check_graphs(encoder, decoder)
+    spec = ModelSpec(
+        name=name,
+        preset=config.preset,
+        sample_rate=config.sample_rate,
+        stride=config.stride,
+        latent_dim=config.latent_dim,
+        extra_frames=config.extra_frames,
+        reach=computed_reach(config),
+        latent_mean=tuple((mean / std).tolist()),
+        latent_std=tuple(std.tolist()),
+        files={
+            ENCODER_FILE: hashlib.sha256(encoder).hexdigest(),
+            DECODER_FILE: hashlib.sha256(decoder).hexdigest(),
+        },
+        licence=licence,
+    )
+    return spec, encoder, decoder
+
+
+def training_facts(
+    checkpoint: Checkpoint, record: dict[str, Any], model: OnnxModel, linear: LinearCode, held: Sequence[Track]
+) -> dict[str, Any]:
+    """What the card says about the training."""
+    si_sdr, mr_stft = held_out_quality(lambda audio: model.decode(model.encode(audio)), held)
+    linear_si_sdr, linear_mr_stft = held_out_quality(linear.reconstruct, held)
+    return {
+        "steps": checkpoint.step,
+        "minutes": round(checkpoint.seconds / 60, 1),
+        "loss": checkpoint.config.loss,
+        "tracks": len(record["training"]),
+        "audio_minutes": record["minutes"],
+        "held_out_tracks": len(held),
+        "si_sdr_db": round(si_sdr, 3),
+        "mr_stft": round(mr_stft, 4),
+        "linear_si_sdr_db": round(linear_si_sdr, 3),
+        "linear_mr_stft": round(linear_mr_stft, 4),
+        "files": record["training"],
+    }
+
+
+def export(
+    run: Path,
+    name: str,
+    into: Path,
+    data: Path | None = None,
+    licence: str = "not stated",
+    overwrite: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+    show: Callable[[Verification], None] = lambda _: None,
+) -> Exported:
+    """Export the checkpoint of a run as the model `into`/`name`.
+
+    data: the folder of songs, if it has moved since. say: told what is going on. show: given the verification,
+    passed or not. Raises ExportError, TrainingError or
+    AudioFileError; then nothing was written.
+    """
+    target = check_target(name, into, overwrite)
+    checkpoint, net = load_network(run)
+    linear = read_linear(run)
+    say("reading the songs that it was trained on")
+    record, tracks, held = load_tracks(run, data)
+    say("measuring the latents")
+    spec, encoder, decoder = build(name, licence, checkpoint, net, tracks)
+    model = OnnxModel(spec, encoder, decoder)
+    say("verifying")
+    music = np.concatenate([middle(track, VERIFY_SECONDS) for track in held])[None]
+    verification = verify(net, model, music[:, : VERIFY_SECONDS * spec.sample_rate])
+    show(verification)
+    verification.require()
+    say("measuring the quality on held-out songs")
+    training = training_facts(checkpoint, record, model, linear, held)
+    spec = replace(spec, verification=verification.to_dict(), training=training)
+    files = {ENCODER_FILE: encoder, DECODER_FILE: decoder}
+    write(target, {**files, SPEC_FILE: spec.to_json().encode(), CARD_FILE: card(spec).encode()}, linear)
+    return Exported(target, spec, verification)
+
+
+def write(target: Path, files: dict[str, bytes], linear: LinearCode) -> None:
+    """All files into a folder beside the target, which then takes its name. Raises ExportError."""
+    beside, old = target.with_name(f".{target.name}.part"), target.with_name(f".{target.name}.old")
+    try:
+        for leftover in (beside, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+        beside.mkdir(parents=True)
+        for name, content in files.items():
+            (beside / name).write_bytes(content)
+        np.save(beside / LINEAR_FILE, linear.basis, allow_pickle=False)
+        if target.exists():
+            target.replace(old)
+        beside.replace(target)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise ExportError(f"{target} cannot be written ({error.strerror}); choose another --into") from None

@@ -1,0 +1,271 @@
+"""The command line. Every import of a library is inside of the command that needs it, so that help is instant."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rtae import __version__
+from rtae.errors import MissingExtraError, RtaeError
+from rtae.params import PARAMETERS, Snapshot
+
+if TYPE_CHECKING:
+    from rtae.engine import Engine
+
+app = typer.Typer(
+    name="rtae",
+    help="Play music through a neural autoencoder, and bend its latent space while it sounds.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+PANEL = "Parameters of the engine"
+SOURCE = "An audio file (wav, flac, ogg, mp3, aiff, ...), or 'demo' for the demo track."
+
+Model = Annotated[str, typer.Option("--model", "-m", help="A model's name (see 'rtae models') or its folder.")]
+Hop = Annotated[int, typer.Option(min=1, max=110_250, help="Samples per model call, at the model's rate.")]
+FullWindow = Annotated[bool, typer.Option("--full-window", help="Compute whole windows: the slow reference.")]
+Json = Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")]
+
+
+def with_parameters(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command one option for each parameter of the engine; it gets them as `values`, one Snapshot."""
+    own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "values"]
+    options = []
+    for parameter in PARAMETERS:
+        kind = int if parameter.curve in ("whole", "switch") else float
+        unit = f" In {parameter.unit}." if parameter.unit else ""
+        option = typer.Option(
+            f"--{parameter.id.replace('_', '-')}",
+            min=kind(parameter.low),
+            max=kind(parameter.high),
+            help=parameter.help + unit,
+            rich_help_panel=PANEL,
+        )
+        options.append(
+            inspect.Parameter(
+                parameter.id,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=kind(parameter.default),
+                annotation=Annotated[kind, option],
+            )
+        )
+
+    def run(**given: Any) -> None:
+        values = Snapshot().replace(**{parameter.id: given.pop(parameter.id) for parameter in PARAMETERS})
+        command(**given, values=values)
+
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    keyword = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + options
+    run.__signature__ = inspect.Signature(keyword)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in keyword}
+    return run
+
+
+def find_source(name: Path) -> Path:
+    """The file, or the demo track."""
+    from rtae.demo import DEMO_PATH
+
+    return DEMO_PATH if str(name) == "demo" and not name.exists() else name
+
+
+def make_engine(model: str, hop: int, full_window: bool) -> Engine:
+    """An engine with a model by name or path."""
+    from rtae.engine import Engine
+    from rtae.models import find
+    from rtae.runtime import OnnxModel
+
+    return Engine(OnnxModel.load(find(model)), hop=hop, full_window=full_window)
+
+
+@app.command()
+@with_parameters
+def play(
+    source: Annotated[Path, typer.Argument(help=SOURCE)] = Path("demo"),
+    model: Model = "small",
+    device: Annotated[str | None, typer.Option(help="Output device: its number or part of its name.")] = None,
+    loop: Annotated[bool, typer.Option("--loop", help="Start again at the end.")] = False,
+    hop: Hop = 2048,
+    full_window: FullWindow = False,
+    *,
+    values: Snapshot,
+) -> None:
+    """Play a file through a model on the speakers. Ctrl-C stops."""
+    from rtae.errors import DeviceError
+    from rtae.player import Player
+    from rtae.show import playing
+
+    engine = make_engine(model, hop, full_window)
+    try:
+        player = Player(find_source(source), engine, values, device, loop)
+    except DeviceError as error:
+        raise DeviceError(
+            f"{error}. Without one, write what you would hear to a file: rtae render {source} out.wav -m {model}"
+        ) from None
+    playing(player)
+
+
+@app.command()
+@with_parameters
+def render(
+    source: Annotated[Path, typer.Argument(help=SOURCE)],
+    target: Annotated[Path, typer.Argument(help="A .wav or .flac file; it gets the source's rate and channels.")],
+    model: Model = "small",
+    hop: Hop = 2048,
+    full_window: FullWindow = False,
+    *,
+    values: Snapshot,
+) -> None:
+    """Write a file as it sounds through a model."""
+    from rtae.audio.file import check_output
+    from rtae.show import rendering
+
+    found = find_source(source)
+    check_output(found, target)
+    rendering(found, target, make_engine(model, hop, full_window), values)
+
+
+@app.command()
+def models() -> None:
+    """List the models: those that are shipped, and your own."""
+    from rtae.show import model_table
+
+    model_table()
+
+
+@app.command()
+def devices() -> None:
+    """List the sound devices."""
+    from rtae.show import device_table
+
+    device_table()
+
+
+@app.command()
+def bench(
+    names: Annotated[list[str] | None, typer.Argument(help="Models; all of them if none is named.")] = None,
+    json: Json = None,
+) -> None:
+    """Measure what each model and the engine cost on this machine."""
+    from rtae.show import bench_table
+
+    bench_table(names or [], json)
+
+
+@app.command()
+def train(
+    folder: Annotated[Path, typer.Argument(help="A folder of songs, nested, in any format and rate.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run: checkpoint, metrics.csv, previews.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="Preset: large, small or tiny.")] = "small",
+    minutes: Annotated[float | None, typer.Option(min=0.01, help="Train for so long [default: 60].")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Train for so many steps.")] = None,
+    held_out: Annotated[
+        Path | None, typer.Option("--held-out", help="Folder to measure on, instead of a tenth of the songs.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out exactly.")] = False,
+    shortcut_frames: Annotated[
+        int, typer.Option(min=0, max=16, help="Length of the linear shortcut, in latent frames; 0 leaves it out.")
+    ] = 3,
+    symmetric: Annotated[
+        bool, typer.Option("--symmetric", help="Pad on both sides: sees ahead, adds latency.")
+    ] = False,
+    loss: Annotated[
+        str, typer.Option(help="spectral, or mse; mse with --shortcut-frames 0 is the paper's.")
+    ] = "spectral",
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
+    batch: Annotated[int, typer.Option(min=1, help="Examples per step.")] = 4,
+    crop: Annotated[int, typer.Option(min=4096, help="Samples per example.")] = 8192,
+    waveform_weight: Annotated[float, typer.Option(help="Weight of the waveform term beside the spectral one.")] = 0.5,
+    validate_every: Annotated[int, typer.Option(min=1, help="Steps between two validations.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights and examples.")] = 0,
+    threads: Annotated[int | None, typer.Option(min=1, help="Processor cores to use [default: all].")] = None,
+) -> None:
+    """Train a model on a folder of songs. Ctrl-C stops and keeps a checkpoint that --resume continues."""
+    require_extra("train", "torch", "lightning", "auraloss", "torchmetrics", "safetensors")
+    from dataclasses import replace
+
+    from rtae.nets.config import preset
+    from rtae.show import training
+    from rtae.training.config import TrainConfig
+
+    if minutes is None and steps is None:
+        minutes = 60
+    config = TrainConfig(
+        net=replace(preset(model), shortcut_frames=shortcut_frames, causal=not symmetric),
+        steps=steps,
+        minutes=minutes,
+        crop=crop,
+        batch=batch,
+        loss=loss,
+        waveform_weight=waveform_weight,
+        learning_rate=learning_rate,
+        validate_every=validate_every,
+        seed=seed,
+    )
+    training(config, folder, out, held_out, resume, threads)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a training run.")],
+    name: Annotated[str, typer.Option(help="What the model shall be called.")],
+    into: Annotated[Path | None, typer.Option(help="Folder of models [default: your own].")] = None,
+    data: Annotated[Path | None, typer.Option(help="The folder of songs, if it has moved.")] = None,
+    licence: Annotated[str, typer.Option(help="Licence of the model, for its card.")] = "not stated",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a model of that name.")] = False,
+) -> None:
+    """Export a trained model to ONNX, if it verifies."""
+    require_extra("train", "torch", "onnx", "safetensors")
+    from rtae.show import exporting
+
+    exporting(run, name, into, data, licence, overwrite)
+
+
+@app.command()
+def evaluate(
+    names: Annotated[list[str], typer.Argument(help="Models.")],
+    on: Annotated[Path, typer.Option(help="Folder of songs to measure on.")],
+    json: Json = None,
+) -> None:
+    """Measure models on songs, track by track, beside the best linear code of their size."""
+    require_extra("train", "torch", "auraloss", "torchmetrics")
+    from rtae.show import evaluation_table
+
+    evaluation_table(names, on, json)
+
+
+def require_extra(extra: str, *modules: str) -> None:
+    """Raise MissingExtraError unless all of an extra's modules are installed."""
+    from importlib.util import find_spec
+
+    missing = [module for module in modules if find_spec(module) is None]
+    if missing:
+        raise MissingExtraError(f"This needs {', '.join(missing)}. Install it with: pip install 'rtae[{extra}]'")
+
+
+def version(wanted: bool) -> None:
+    """Print the version and end."""
+    if wanted:
+        typer.echo(f"rtae {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _: Annotated[bool, typer.Option("--version", callback=version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Play music through a neural autoencoder, and bend its latent space while it sounds."""
+
+
+def main() -> None:
+    """Run; an error of the outside world is one line and exit code 1, a wrong option exit code 2."""
+    try:
+        app()
+    except RtaeError as error:
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(1)

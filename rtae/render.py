@@ -1,0 +1,97 @@
+"""A whole file through the engine, faster than real time, into a new file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtae.audio.file import AudioReader, AudioWriter, check_output
+from rtae.engine import Engine
+from rtae.errors import AudioFileError
+from rtae.params import Snapshot
+
+FloatArray = NDArray[np.float32]
+BLOCK = 1 << 15
+SILENCE_PEAK = 10 ** (-80 / 20)
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """What came out: its length, its highest peak (full scale 1), and what was wrong with the input.
+
+    repaired: samples of the input, and of the model's output, that were not finite; truncated: the input ends early.
+    """
+
+    path: Path
+    samples: int
+    rate: int
+    channels: int
+    peak: float
+    repaired: int
+    truncated: bool
+
+    @property
+    def silent(self) -> bool:
+        """Nothing to hear."""
+        return self.peak < SILENCE_PEAK
+
+
+def rendered_blocks(blocks: Iterator[FloatArray], engine: Engine, values: Snapshot) -> Iterator[FloatArray]:
+    """Blocks (channels, n) through a prepared engine, its latency taken off: as many samples come out as went in."""
+    skip = latency = engine.latency.total
+    for block in blocks:
+        out = engine.process(block, values)
+        yield out[:, min(skip, out.shape[1]) :]
+        skip -= min(skip, out.shape[1])
+    while latency:
+        count = min(latency, BLOCK)
+        out = engine.process(np.zeros((engine.channels, count), np.float32), values)
+        yield out[:, min(skip, count) :]
+        skip -= min(skip, count)
+        latency -= count
+
+
+def read_blocks(reader: AudioReader) -> Iterator[FloatArray]:
+    """The rest of a file."""
+    while (block := reader.read(BLOCK)).shape[1]:
+        yield block
+
+
+def render(
+    source: Path,
+    target: Path,
+    engine: Engine,
+    values: Snapshot,
+    progress: Callable[[int, int], None] = lambda *_: None,
+    subtype: str | None = None,
+) -> Rendered:
+    """Render a file at its own rate and channels.
+
+    target: .wav or .flac; written beside and renamed, so a failure leaves what was there. progress: called with the
+    samples that are done and those the source claims to have. Raises AudioFileError, ParameterError.
+    """
+    check_output(source, target)
+    with AudioReader(source) as reader:
+        engine.prepare(reader.rate, reader.channels)
+        first = reader.read(BLOCK)
+        if first.shape[1] == 0:
+            raise AudioFileError(f"{source} holds no samples; choose a file with sound in it")
+        done, peak = 0, 0.0
+        with AudioWriter(target, reader.rate, reader.channels, subtype) as writer:
+            for block in rendered_blocks(chain_first(first, read_blocks(reader)), engine, values):
+                writer.write(block)
+                done += block.shape[1]
+                peak = max(peak, float(np.abs(block).max(initial=0)))
+                progress(done, max(done, reader.info.samples))
+        repaired = reader.repaired + engine.meters.broken
+        return Rendered(target, done, reader.rate, reader.channels, peak, repaired, reader.truncated)
+
+
+def chain_first(first: FloatArray, rest: Iterator[FloatArray]) -> Iterator[FloatArray]:
+    """One block, then the others."""
+    yield first
+    yield from rest

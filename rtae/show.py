@@ -1,0 +1,344 @@
+"""What the commands print: tables, progress, and the last line that says what was done."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from rtae.errors import AudioFileError, ModelError
+from rtae.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from rtae.engine import Engine
+    from rtae.evaluate import Evaluation
+    from rtae.export.verify import Verification
+    from rtae.params import Snapshot
+    from rtae.player import Player
+    from rtae.training.config import TrainConfig
+    from rtae.training.data import Survey
+    from rtae.training.run import Report
+
+console = Console(highlight=False)
+
+
+def say(text: str) -> None:
+    """One line; square brackets in it are no markup."""
+    console.print(escape(text), soft_wrap=True)
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds, hours where there are any.
+
+    >>> clock(3725), clock(65.4)
+    ('1:02:05', '1:05')
+    """
+    if seconds == float("inf"):
+        return "--:--"
+    hours, rest = divmod(round(seconds), 3600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
+
+
+@contextmanager
+def bar(*columns: Any) -> Iterator[Progress]:
+    """A progress bar that leaves nothing behind, and is not drawn where there is no terminal."""
+    silent = not console.is_terminal
+    with Progress(SpinnerColumn(), *columns, console=console, transient=True, disable=silent) as progress:
+        yield progress
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write figures beside the target and rename. Raises AudioFileError's kin where that is not possible."""
+    beside = path.with_name(path.name + ".part")
+    try:
+        beside.write_text(json.dumps(content, indent=1) + "\n")
+        beside.replace(path)
+    except OSError as error:
+        raise AudioFileError(f"{path} cannot be written ({error.strerror}); choose another --json") from None
+    say(f"Wrote {path}")
+
+
+# -- playing and rendering -------------------------------------------------------------------------------------------
+def rendering(source: Path, target: Path, engine: Engine, values: Snapshot) -> None:
+    """`rtae render`."""
+    from time import perf_counter
+
+    from rtae.render import render
+
+    start = perf_counter()
+    with bar(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %")) as progress:
+        task = progress.add_task(f"Rendering through {engine.model.spec.name}")
+        result = render(
+            source, target, engine, values, lambda done, total: progress.update(task, completed=done, total=total)
+        )
+    seconds = result.samples / result.rate
+    say(
+        f"Wrote {result.path}: {clock(seconds)} at {result.rate} Hz, {result.channels} channel"
+        f"{'s' if result.channels > 1 else ''}, {seconds / (perf_counter() - start):.0f} times faster than real time"
+    )
+    if result.truncated:
+        say(f"Note: {source} ends earlier than it says, or is damaged; what could be read was rendered")
+    if result.repaired:
+        say(f"Note: {result.repaired} samples were not finite and were silenced")
+    if result.silent:
+        say("Note: the result is silent")
+
+
+def playing(player: Player) -> None:
+    """`rtae play`."""
+    import signal
+
+    latency_ms = 1000 * player.engine.latency.total / player.reader.rate
+    say(
+        f"Playing {player.reader.info.path.name} through {player.engine.model.spec.name} on {player.device.name} "
+        f"({player.device.host}); the engine's own latency is {latency_ms:.0f} ms. Ctrl-C stops."
+    )
+    before = signal.signal(signal.SIGINT, lambda *_: player.stop())
+    try:
+        with bar(BarColumn(), TextColumn("{task.description}")) as progress:
+            task = progress.add_task("", total=player.reader.info.seconds)
+            player.play(
+                lambda at: progress.update(
+                    task,
+                    completed=at.seconds % at.total if at.total else 0,
+                    description=f"{clock(at.seconds)} / {clock(at.total)}   dropouts {at.dropouts}",
+                )
+            )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    at = player.position()
+    say(f"Played {clock(at.seconds)}, {at.dropouts} dropouts")
+
+
+# -- what there is ---------------------------------------------------------------------------------------------------
+def model_table() -> None:
+    """`rtae models`."""
+    from rtae.models import available, shipped_folder
+
+    table = Table("model", "preset", "rate", "latents", "per second", "sees back", "SI-SDR", "from")
+    broken = []
+    for name, folder in available().items():
+        try:
+            spec = ModelSpec.load(folder)
+        except ModelError as error:
+            broken.append(str(error))
+            continue
+        origin = "shipped" if folder.parent == shipped_folder() else "yours"
+        past = f"{1000 * spec.reach.receptive_field / spec.sample_rate:.0f} ms" if spec.reach else "unknown"
+        quality = spec.training.get("si_sdr_db")
+        table.add_row(
+            name,
+            spec.preset,
+            f"{spec.sample_rate} Hz",
+            f"{spec.latent_dim} x",
+            f"{spec.frame_rate:.0f}",
+            past,
+            f"{quality:.1f} dB" if isinstance(quality, int | float) else "-",
+            origin,
+        )
+    console.print(table)
+    for error in broken:
+        say(f"Not usable: {error}")
+
+
+def device_table() -> None:
+    """`rtae devices`."""
+    from rtae.audio.device import NO_CARD, devices
+
+    found = devices()
+    table = Table("", "device", "through", "in", "out", "rate", "latency")
+    for device in found:
+        table.add_row(
+            f"{device.index}{' *' if device.default else ''}",
+            escape(device.name),
+            device.host,
+            str(device.inputs),
+            str(device.outputs),
+            f"{device.rate} Hz",
+            f"{1000 * device.latency:.0f} ms",
+        )
+    console.print(table)
+    say("* is the system's default" if found else NO_CARD)
+
+
+def bench_table(names: Sequence[str], target: Path | None) -> None:
+    """`rtae bench`."""
+    from rtae.bench import DEVICE_RATE, bench
+    from rtae.models import available, find
+    from rtae.runtime import OnnxModel
+
+    chosen = [find(name) for name in names] or list(available().values())
+    results = []
+    with bar(TextColumn("{task.description}")) as progress:
+        task = progress.add_task("")
+        for folder in chosen:
+            progress.update(task, description=f"Measuring {folder.name}")
+            results.append(bench(OnnxModel.load(folder)))
+    hops = Table("model", "hop", "encode", "decode", "times real time", title="onnxruntime, one thread, mono")
+    for result in results:
+        for cost in result.hops:
+            hops.add_row(
+                result.model,
+                str(cost.hop),
+                f"{cost.encode_ms:.3f} ms",
+                f"{cost.decode_ms:.3f} ms",
+                f"{cost.real_time_factor:.0f}",
+            )
+    console.print(hops)
+    ratios = Table("model", "engine / bare onnxruntime", "engine, times real time", "full windows / slices")
+    latency = Table("model", "hop", "crossfade", "look-ahead", "resampling", "limiter", "sum", title="latency, samples")
+    for result in results:
+        ratios.add_row(
+            result.model,
+            f"{result.engine_over_bare:.2f}",
+            f"{result.real_time_factor:.0f}",
+            f"{result.full_over_slices:.1f}",
+        )
+        parts = [str(value) for value in asdict(result.latency).values()]
+        latency.add_row(result.model, *parts, f"{result.latency.total} = {result.latency_ms} ms")
+    console.print(ratios)
+    console.print(latency)
+    say(f"Ratios: hops of about 2048 samples, full windows at about 2205. Latency: at {DEVICE_RATE} Hz.")
+    if target is not None:
+        write_json(target, [result.to_dict() for result in results])
+
+
+# -- training, export, evaluation ------------------------------------------------------------------------------------
+def survey_folder(folder: Path, rate: int, crop: int) -> Survey:
+    """Decode a folder with a progress bar, and say what was found."""
+    from rtae.training.data import survey
+
+    with bar(TextColumn("Reading"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}")) as progress:
+        task = progress.add_task("")
+        found = survey(
+            folder,
+            rate,
+            crop,
+            lambda done, total, name: progress.update(task, completed=done, total=total, description=escape(name)),
+        )
+    rates = ", ".join(f"{count} at {rate} Hz" for rate, count in sorted(found.rates().items()))
+    say(f"{folder}: {len(found.tracks)} files, {found.minutes:.1f} minutes ({rates}); {len(found.skipped)} skipped")
+    for reason, count in Counter(found.skipped.values()).most_common(8):
+        say(f"  skipped {count}: {reason}")
+    if found.repaired:
+        say(f"  {found.repaired} samples were not finite and were silenced")
+    return found
+
+
+def training(
+    config: TrainConfig, folder: Path, out: Path, held_out: Path | None, resume: bool, threads: int | None
+) -> None:
+    """`rtae train`."""
+    import torch
+
+    from rtae.training.run import prepare_run, train
+
+    prepare_run(config, out, resume)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    rate, crop = config.net.sample_rate, config.crop
+    material = survey_folder(folder, rate, crop)
+    held = survey_folder(held_out, rate, crop) if held_out else None
+    columns = (BarColumn(), TextColumn("{task.description}"))
+    with bar(*columns) as progress:
+        task = progress.add_task("starting", total=1.0)
+
+        def report(at: Report) -> None:
+            line = (
+                f"step {at.step}, loss {at.loss:.3f}, {at.steps_per_second:.1f} steps/s, {clock(at.seconds_left)} left"
+            )
+            progress.update(task, completed=at.progress, description=line)
+            if at.si_sdr is not None:
+                say(f"step {at.step}: loss {at.loss:.3f}, SI-SDR {at.si_sdr:.2f} dB, MR-STFT {at.mr_stft:.3f}")
+
+        module = train(config, material, out, report, resume, held)
+    done = module.progress() >= 1
+    say(f"{'Trained' if done else 'Stopped after'} {module.step} steps, {clock(module.elapsed())}; checkpoint in {out}")
+    say(
+        f"Next: rtae export {out} --name NAME"
+        if done
+        else f"Continue with the same command and --resume, or: rtae export {out} --name NAME"
+    )
+
+
+def verification_table(verification: Verification) -> None:
+    """Checks and cost of an export."""
+    checks = Table("check", "measured", "allowed", "")
+    for check in verification.checks:
+        checks.add_row(check.name, f"{check.value:.2g}", f"{check.limit:.2g}", "ok" if check.passed else "FAILED")
+    console.print(checks)
+    cost = Table("hop", "ms", "times real time", title="cost, one thread, mono")
+    for row in verification.cost:
+        cost.add_row(f"{row['hop']:.0f}", f"{row['milliseconds']:.2f}", f"{row['real_time_factor']:.0f}")
+    console.print(cost)
+
+
+def exporting(run: Path, name: str, into: Path | None, data: Path | None, licence: str, overwrite: bool) -> None:
+    """`rtae export`."""
+    from rtae.export.exporter import export
+    from rtae.models import user_folder
+
+    target = into or user_folder()
+    with bar(TextColumn("{task.description}")) as progress:
+        task = progress.add_task("")
+        done = export(
+            run,
+            name,
+            target,
+            data,
+            licence,
+            overwrite,
+            say=lambda text: progress.update(task, description=text.capitalize()),
+            show=verification_table,
+        )
+    facts = done.spec.training
+    say(
+        f"On {facts['held_out_tracks']} held-out songs: SI-SDR {facts['si_sdr_db']:.2f} dB (linear code "
+        f"{facts['linear_si_sdr_db']:.2f}), MR-STFT {facts['mr_stft']:.3f} (linear code {facts['linear_mr_stft']:.3f})"
+    )
+    own = into is None
+    say(f"Wrote {done.folder}. Play it: rtae play SONG --model {name if own else done.folder}")
+
+
+def evaluation_table(names: Sequence[str], songs: Path, target: Path | None) -> None:
+    """`rtae evaluate`."""
+    from rtae.evaluate import evaluate
+    from rtae.models import find
+
+    folders = [find(name) for name in names]
+    with bar(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}")) as progress:
+        task = progress.add_task("")
+        result = evaluate(
+            folders,
+            songs,
+            lambda done, total, name: progress.update(task, completed=done, total=total, description=escape(name)),
+        )
+    print_scores(result)
+    if target is not None:
+        scores = {track: {name: asdict(score) for name, score in row.items()} for track, row in result.scores.items()}
+        means = {name: asdict(result.mean(name)) for name in result.systems}
+        write_json(target, {"mean": means, "tracks": scores, "skipped": result.skipped})
+    for name, reason in result.skipped.items():
+        say(f"Not measured: {name}: {reason}")
+    if result.skipped:
+        raise AudioFileError(f"{len(result.skipped)} of {len(result.skipped) + len(result.scores)} files were left out")
+
+
+def print_scores(result: Evaluation) -> None:
+    """One row a track, the mean last."""
+    table = Table("track", *result.systems, title="SI-SDR in dB / multi-resolution STFT distance")
+    means = {name: result.mean(name) for name in result.systems}
+    for track, row in [*result.scores.items(), ("mean", means)]:
+        if track == "mean":
+            table.add_section()
+        table.add_row(escape(track), *(f"{row[n].si_sdr:.2f} / {row[n].mr_stft:.3f}" for n in result.systems))
+    console.print(table)

@@ -1,0 +1,125 @@
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from itertools import cycle
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from rtae.export.graph import decoder_graph, encoder_graph
+from torch import nn
+
+from rtae.engine import Engine
+from rtae.nets.autoencoder import Autoencoder
+from rtae.nets.config import PRESETS, NetConfig
+from rtae.nets.reach import computed_reach
+from rtae.params import Snapshot
+from rtae.runtime import OnnxModel
+from rtae.spec import DECODER_FILE, ENCODER_FILE, ModelSpec
+
+# A change of parameters at a sample of the stream, whatever the blocks are.
+Timeline = Sequence[tuple[int, Snapshot]]
+
+
+@pytest.fixture
+def rng(request) -> np.random.Generator:
+    """The same numbers in every run, others in every test."""
+    return np.random.default_rng(list(request.node.name.encode()))
+
+
+@cache
+def build_net(config: NetConfig) -> Autoencoder:
+    """A network as untrained weights make it, but with batch norms that do something."""
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        net = Autoencoder(config).eval()
+        for norm in net.modules():
+            if isinstance(norm, nn.BatchNorm1d):
+                norm.running_mean.normal_()
+                norm.running_var.uniform_(0.5, 2)
+                nn.init.uniform_(norm.weight, 0.5, 1.5)
+                nn.init.normal_(norm.bias, std=0.1)
+    return net
+
+
+@cache
+def build_files(config: NetConfig) -> SimpleNamespace:
+    """What an export writes: the spec, without checksums, and the two graphs."""
+    net = build_net(config)
+    std = np.linspace(0.5, 2, config.latent_dim)
+    spec = ModelSpec(
+        name=f"random-{config.preset}",
+        preset=config.preset,
+        sample_rate=config.sample_rate,
+        stride=config.stride,
+        latent_dim=config.latent_dim,
+        extra_frames=config.extra_frames,
+        reach=computed_reach(config),
+        latent_mean=(0.0,) * config.latent_dim,
+        latent_std=tuple(std.tolist()),
+        files={ENCODER_FILE: "", DECODER_FILE: ""},
+        licence="none",
+    )
+    return SimpleNamespace(
+        net=net, std=std, spec=spec, encoder=encoder_graph(net, std), decoder=decoder_graph(net, std)
+    )
+
+
+@cache
+def build_model(config: NetConfig) -> OnnxModel:
+    files = build_files(config)
+    return OnnxModel(files.spec, files.encoder, files.decoder)
+
+
+@pytest.fixture(scope="session")
+def net_of() -> Callable[[NetConfig], Autoencoder]:
+    return build_net
+
+
+@pytest.fixture(scope="session")
+def files_of() -> Callable[[NetConfig], SimpleNamespace]:
+    return build_files
+
+
+@pytest.fixture(scope="session")
+def model_of() -> Callable[[NetConfig], OnnxModel]:
+    return build_model
+
+
+@pytest.fixture(params=PRESETS)
+def config(request) -> NetConfig:
+    return PRESETS[request.param]
+
+
+@pytest.fixture
+def model(config) -> OnnxModel:
+    return build_model(config)
+
+
+@pytest.fixture
+def files(config) -> SimpleNamespace:
+    return build_files(config)
+
+
+def play(engine: Engine, audio: np.ndarray, blocks: int | Iterable[int], values: Snapshot | Timeline) -> np.ndarray:
+    """Audio through an engine in blocks of these lengths, which repeat.
+
+    values: one snapshot, or a timeline of (sample, snapshot) from sample 0 on; blocks are cut where it changes.
+    """
+    timeline = [(0, values)] if isinstance(values, Snapshot) else list(values)
+    ends = [start for start, _ in timeline[1:]] + [audio.shape[1]]
+    lengths = cycle([blocks] if isinstance(blocks, int) else blocks)
+    position, parts = 0, []
+    for (_, snapshot), end in zip(timeline, ends, strict=True):
+        while position < end:
+            block = audio[:, position : min(end, position + next(lengths))]
+            parts.append(engine.process(block, snapshot))
+            assert parts[-1].shape == block.shape
+            assert parts[-1].dtype == np.float32
+            position += block.shape[1]
+    return np.concatenate(parts, axis=1)
+
+
+@pytest.fixture(scope="session")
+def run_blocks():
+    return play

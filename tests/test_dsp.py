@@ -1,0 +1,195 @@
+import numpy as np
+import pytest
+
+from rtae.dsp import DelayLine, Limiter, Ramp, db_to_gain, fade_in, finite
+
+RATE = 22_050
+LONGEST = 4096  # samples in one block
+ROUNDING = 2e-7  # a gain worked out from float32 samples; measured 6e-8
+CUTS = {
+    "1": [1],
+    "31": [31],
+    "32": [32],
+    "33": [33],
+    "480": [480],
+    "4096": [4096],
+    "mixed": [1, 2047, 64, 3, 1000, 33, 4096],
+}
+
+
+def limit(limiter: Limiter, audio: np.ndarray, blocks: list[int], ceiling: float = 1.0) -> np.ndarray:
+    parts, position, number = [], 0, 0
+    while position < audio.shape[1]:
+        block = audio[:, position : position + blocks[number % len(blocks)]]
+        parts.append(limiter.process(block, np.float32(ceiling)))
+        assert parts[-1].shape == block.shape
+        position += block.shape[1]
+        number += 1
+    return np.concatenate(parts, axis=1)
+
+
+def delayed(audio: np.ndarray, delay: int) -> np.ndarray:
+    return np.pad(audio, ((0, 0), (delay, 0)))[:, : audio.shape[1]]
+
+
+def bursts(rng: np.random.Generator, channels: int, samples: int, loudest: float) -> np.ndarray:
+    """Noise that goes from silence to loudest and back, in stretches of random length."""
+    level = np.repeat(rng.choice([0, 0.3, 1, loudest], samples), rng.integers(1, 400, samples))[:samples]
+    return (level * rng.uniform(-1, 1, (channels, samples))).astype(np.float32)
+
+
+@pytest.mark.parametrize("blocks", CUTS.values(), ids=CUTS)
+@pytest.mark.parametrize("channels", [1, 2])
+def test_limiter_leaves_what_is_within_the_ceiling_as_it_is(rng, channels, blocks):
+    audio = rng.uniform(-0.5, 0.5, (channels, 5000)).astype(np.float32)
+    audio[:, 100], audio[:, 2000] = 0.5, -0.5
+    out = limit(Limiter(channels, RATE, LONGEST), audio, blocks, ceiling=0.5)
+    assert out.dtype == np.float32
+    assert np.array_equal(out, delayed(audio, Limiter.DELAY))
+
+
+@pytest.mark.parametrize("ceiling_db", [0, -0.1, -6, -24])
+@pytest.mark.parametrize("loudest", [1.5, 20, 1e6])
+def test_limiter_never_exceeds_its_ceiling(rng, ceiling_db, loudest):
+    ceiling = np.float32(db_to_gain(ceiling_db))
+    audio = bursts(rng, 2, 20_000, loudest)
+    assert np.abs(audio).max() > 1.3 * ceiling
+    out = limit(Limiter(2, RATE, LONGEST), audio, [1023, 64, 3], ceiling)
+    assert np.abs(out).max() <= ceiling
+    assert np.abs(out).max() > 0.5 * ceiling  # limited, not silenced
+
+
+@pytest.mark.parametrize("place", range(0, 70, 3))
+def test_limiter_is_in_time_for_a_single_sample(place):
+    audio = np.full((1, 400), 0.25, np.float32)
+    audio[0, 100 + place] = -8
+    out = limit(Limiter(1, RATE, LONGEST), audio, [50])
+    assert np.abs(out).max() <= 1
+    # It is the gain that came down, not the sample that was cut off.
+    arrived = 100 + place + Limiter.DELAY
+    assert out[0, arrived] < -0.5
+    assert abs(out[0, arrived - 1] * 4 - abs(out[0, arrived]) / 8) < 1 / Limiter.PIECE
+
+
+@pytest.mark.parametrize("blocks", CUTS.values(), ids=CUTS)
+def test_limiter_does_not_depend_on_the_blocks(rng, blocks):
+    audio = bursts(rng, 2, 9000, 5.0)
+    whole = limit(Limiter(2, RATE, LONGEST), audio, [LONGEST])
+    assert np.abs(whole - delayed(audio, Limiter.DELAY)).max() > 1
+    assert np.array_equal(limit(Limiter(2, RATE, LONGEST), audio, blocks), whole)
+
+
+def test_limiter_turns_all_channels_down_together_and_smoothly(rng):
+    audio = np.concatenate([bursts(rng, 1, 40_000, 30.0), np.full((1, 40_000), 0.01, np.float32)])
+    out = limit(Limiter(2, RATE, LONGEST), audio, [480])[:, Limiter.DELAY :]
+    gain = out[1] / audio[1, 0]  # the second channel shows what the first one caused
+    assert gain.min() < 0.1
+    assert gain.max() <= 1 + ROUNDING
+    heard = np.abs(audio[0, : -Limiter.DELAY]) > 1e-3
+    assert np.abs(out[0] / np.where(heard, audio[0, : -Limiter.DELAY], 1) - gain)[heard].max() < 1e-6
+    steps = np.diff(gain)
+    assert -steps.min() <= 1 / Limiter.PIECE + ROUNDING  # the fastest fall: from full gain to silence in one piece
+    assert steps.max() <= 1 / (Limiter.RELEASE_SECONDS * RATE) + ROUNDING
+    assert steps.max() > 0.9 / (Limiter.RELEASE_SECONDS * RATE)  # and it does rise again
+
+
+def test_limiter_returns_to_full_gain_and_reports_it(rng):
+    limiter = Limiter(1, RATE, LONGEST)
+    limit(limiter, np.full((1, 640), 4, np.float32), [64])
+    assert limiter.lowest == pytest.approx(0.25, abs=ROUNDING)
+    quiet = rng.uniform(-0.5, 0.5, (1, 4000)).astype(np.float32)
+    out = limit(limiter, quiet, [64])
+    assert limiter.lowest == 1
+    recovered = Limiter.DELAY + Limiter.PIECE + round(0.75 * Limiter.RELEASE_SECONDS * RATE)
+    assert np.array_equal(out[:, recovered + Limiter.PIECE :], delayed(quiet, Limiter.DELAY)[:, recovered + 32 :])
+
+
+def test_limiter_reset_equals_a_fresh_one(rng):
+    used, audio = Limiter(2, RATE, LONGEST), bursts(rng, 2, 3000, 4.0)
+    limit(used, audio[:, :1777] * 3, [100])
+    used.reset()
+    assert np.array_equal(limit(used, audio, [480]), limit(Limiter(2, RATE, LONGEST), audio, [480]))
+
+
+def test_a_lower_ceiling_holds_from_the_first_sample(rng):
+    limiter, audio = Limiter(1, RATE, LONGEST), bursts(rng, 1, 4000, 3.0)
+    limit(limiter, audio, [100], ceiling=1.0)
+    assert np.abs(limit(limiter, audio, [100], ceiling=0.1)).max() <= np.float32(0.1)
+
+
+@pytest.mark.parametrize("delay", [0, 1, 100])
+@pytest.mark.parametrize("blocks", CUTS.values(), ids=CUTS)
+def test_delay_line_delays(rng, delay, blocks):
+    audio = rng.standard_normal((2, 5000)).astype(np.float32)
+    line, parts, position, number = DelayLine(2, delay, LONGEST), [], 0, 0
+    while position < audio.shape[1]:
+        parts.append(line.process(audio[:, position : position + blocks[number % len(blocks)]]))
+        position += parts[-1].shape[1]
+        number += 1
+    assert np.array_equal(np.concatenate(parts, axis=1), delayed(audio, delay))
+
+
+def test_delay_line_reset_is_silence(rng):
+    line = DelayLine(1, 50, 64)
+    line.process(rng.standard_normal((1, 64)).astype(np.float32))
+    line.reset()
+    assert np.array_equal(line.process(np.ones((1, 60), np.float32))[0], [0.0] * 50 + [1.0] * 10)
+
+
+def test_ramp_takes_the_first_value_at_once_and_rests_as_a_number():
+    ramp = Ramp()
+    assert ramp.next(0.25, 8) == 0.25
+    assert ramp.next(0.25, 8) == 0.25
+
+
+@pytest.mark.parametrize("samples", [1, 2, 480])
+def test_ramp_is_a_straight_line_that_ends_at_its_target(samples):
+    ramp = Ramp()
+    ramp.next(0.5, samples)
+    gain = ramp.next(-1.5, samples)
+    assert gain.dtype == np.float32
+    assert gain.shape == (samples,)
+    assert gain[-1] == -1.5
+    assert np.diff([0.5, *gain]) == pytest.approx(-2 / samples, abs=ROUNDING)
+    assert ramp.next(-1.5, samples) == -1.5
+
+
+def test_ramp_after_reset_jumps():
+    ramp = Ramp()
+    ramp.next(0.0, 8)
+    ramp.reset()
+    assert ramp.next(1.0, 8) == 1.0
+
+
+@pytest.mark.parametrize("samples", [1, 2, 147, 441])
+def test_fade_in_and_its_reverse_sum_to_one(samples):
+    fade = fade_in(samples)
+    assert fade.dtype == np.float32
+    assert fade.shape == (samples,)
+    assert np.all(np.diff(fade) > 0)
+    assert 0 < fade[0] <= 0.5 <= fade[-1] < 1
+    assert fade + fade[::-1] == pytest.approx(1, abs=ROUNDING)
+
+
+def test_fade_in_of_nothing_is_empty():
+    assert fade_in(0).shape == (0,)
+
+
+def test_finite_passes_the_very_object_that_is_clean(rng):
+    block = rng.standard_normal((2, 100)).astype(np.float32)
+    assert finite(block)[0] is block
+    assert finite(block)[1] == 0
+
+
+def test_finite_silences_and_counts_what_is_broken():
+    block = np.array([[1, np.nan, -2], [np.inf, -np.inf, 3]], np.float32)
+    clean, broken = finite(block)
+    assert broken == 3
+    assert clean.dtype == np.float32
+    assert np.array_equal(clean, np.array([[1, 0, -2], [0, 0, 3]], np.float32))
+    assert np.isnan(block[0, 1])  # the caller's own is not touched
+
+
+@pytest.mark.parametrize(("db", "gain"), [(0, 1), (20, 10), (-20, 0.1), (-60, 0.001), (24, 15.848931924611136)])
+def test_db_to_gain(db, gain):
+    assert db_to_gain(db) == pytest.approx(gain, rel=1e-12)
