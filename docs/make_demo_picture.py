@@ -11,15 +11,15 @@ import matplotlib as mpl
 import numpy as np
 
 mpl.use("agg")
-from matplotlib import pyplot as plt  # noqa: E402 - after the backend is chosen
+from matplotlib import pyplot as plt
 
-from rtae.audio.file import read_audio  # noqa: E402
-from rtae.demo import DEMO_PATH  # noqa: E402
-from rtae.engine import Engine  # noqa: E402
-from rtae.models import find  # noqa: E402
-from rtae.params import Snapshot  # noqa: E402
-from rtae.render import rendered_blocks  # noqa: E402
-from rtae.runtime import OnnxModel  # noqa: E402
+from rtae.audio.file import read_audio
+from rtae.demo import DEMO_PATH
+from rtae.engine import Engine
+from rtae.models import find
+from rtae.params import Snapshot
+from rtae.render import rendered_blocks
+from rtae.runtime import OnnxModel
 
 START, SECONDS = 15.0, 6.0
 BENT = Snapshot().replace(noise_amount=0.8, noise_speed=8)

@@ -159,6 +159,7 @@ def bench(
 
 @app.command()
 def train(
+    context: typer.Context,
     folder: Annotated[Path, typer.Argument(help="A folder of songs, nested, in any format and rate.")],
     out: Annotated[Path, typer.Option(help="Folder of the run: checkpoint, metrics.csv, previews.")],
     model: Annotated[str, typer.Option("--model", "-m", help="Preset: large, small or tiny.")] = "small",
@@ -193,12 +194,10 @@ def train(
     from rtae.show import training
     from rtae.training.config import TrainConfig
 
-    if minutes is None and steps is None:
-        minutes = 60
     config = TrainConfig(
         net=replace(preset(model), shortcut_frames=shortcut_frames, causal=not symmetric),
         steps=steps,
-        minutes=minutes,
+        minutes=60 if minutes is None and steps is None else minutes,
         crop=crop,
         batch=batch,
         loss=loss,
@@ -207,6 +206,9 @@ def train(
         validate_every=validate_every,
         seed=seed,
     )
+    if resume:
+        typed = {name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"}
+        config = TrainConfig.load(out).continued(config, typed)
     training(config, folder, out, held_out, resume, threads)
 
 

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from rtae.export.graph import decoder_graph, encoder_graph
 from torch import nn
 
 from rtae.engine import Engine
+from rtae.export.graph import decoder_graph, encoder_graph
 from rtae.nets.autoencoder import Autoencoder
 from rtae.nets.config import PRESETS, NetConfig
 from rtae.nets.reach import computed_reach

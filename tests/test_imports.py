@@ -13,7 +13,7 @@ def run(code: str) -> subprocess.CompletedProcess:
 
 @pytest.mark.parametrize("module", LIVE)
 def test_the_live_path_needs_neither_torch_nor_qt_nor_a_sound_library(module):
-    blocking = "import sys; sys.modules.update(dict.fromkeys({}))".format(BLOCKED)
+    blocking = f"import sys; sys.modules.update(dict.fromkeys({BLOCKED}))"
     done = run(f"{blocking}; import rtae.{module}; print('fine')")
     assert (done.returncode, done.stdout.strip()) == (0, "fine"), done.stderr
 

@@ -27,6 +27,15 @@ def count(layers: tuple[Layer, ...]) -> dict[str, int]:
     return {kind: kinds.count(kind) for kind in kinds}
 
 
+def slim(config: NetConfig) -> NetConfig:
+    """The same kernels and strides, two channels wide: what a network sees does not depend on its width."""
+    stacks = {
+        name: tuple(replace(layer, channels=2) if layer.channels else layer for layer in stack[:-1]) + stack[-1:]
+        for name, stack in (("encoder", config.encoder), ("decoder", config.decoder))
+    }
+    return replace(config, **stacks)
+
+
 def reverberant(rng: np.random.Generator, samples: int) -> np.ndarray:
     """Noise whose neighbouring samples are alike, as music's are: a linear code has something to find."""
     return np.convolve(rng.standard_normal(samples), np.exp(-np.arange(40) / 8), "same").astype(np.float32) / 4
@@ -54,34 +63,31 @@ def test_networks_have_the_layers_of_their_configuration(net_of, config):
         assert names.count("BatchNorm1d") == names.count("LeakyReLU") == weighted - 1
 
 
-def test_every_length_comes_back(net_of, config):
-    net = net_of(config)
+def test_every_length_comes_back(config):
+    net = Autoencoder(slim(config)).eval()
     with torch.no_grad():
         for samples in range(1, 501):
             audio = torch.zeros(1, 1, samples)
             z = net.encoder(audio)
             assert z.shape == (1, config.latent_dim, config.frames(samples))
             assert net.decoder(z).shape == (1, 1, config.frames(samples) * config.stride)
-            if samples % 50 in (0, 1):
-                assert net(audio).shape == audio.shape
+            assert net(audio).shape == audio.shape
 
 
 @pytest.mark.parametrize("causal", [True, False], ids=["causal", "symmetric"])
 def test_a_frame_does_not_depend_on_the_length(rng, net_of, config, causal):
     config = replace(config, causal=causal)
-    net, stride, reach = net_of(config), config.stride, computed_reach(config)
+    net, stride, future = net_of(config), config.stride, computed_reach(config).encoder_future
     audio = torch.from_numpy(rng.uniform(-1, 1, (1, 1, 6000)).astype(np.float32))
     with torch.no_grad():
         whole = net.encoder(audio)
-        for samples in (5999, 5000, 4999, 4801, 3 * stride + 1):
+        for samples in (5999, 5000, 4801, 5 * stride + 1):
             short = net.encoder(audio[..., :samples])
-            certain = (samples - reach.encoder_future) // stride
-            assert certain > 0 or not causal
-            assert (short - whole[..., : short.shape[2]])[..., : max(certain, 0)].abs().sum() <= TORCH_ATOL * (
-                short[..., : max(certain, 0)].numel()
-            )
-            # And what follows the end is heard only within the look-ahead.
-            assert (short - whole[..., : short.shape[2]])[..., max(certain, 0) :].abs().max() > 0.01 or samples == 5999
+            difference = (short - whole[..., : short.shape[2]]).abs()
+            certain = (samples - future) // stride  # frames that see nothing of what was cut off
+            assert certain > 0
+            assert difference[..., :certain].max() <= TORCH_ATOL
+            assert difference[..., certain:].max() > 100 * TORCH_ATOL
 
 
 @pytest.mark.parametrize(
@@ -96,8 +102,8 @@ def test_a_frame_does_not_depend_on_the_length(rng, net_of, config, causal):
     ],
     ids=lambda config: f"{config.preset}-{config.shortcut_frames}-{'causal' if config.causal else 'symmetric'}",
 )
-def test_computed_reach_is_what_a_trial_finds(net_of, variant):
-    assert measured_reach(net_of(variant)) == computed_reach(variant)
+def test_computed_reach_is_what_a_trial_finds(variant):
+    assert measured_reach(Autoencoder(slim(variant)).eval()) == computed_reach(variant)
 
 
 def test_causal_networks_never_look_past_their_frame(config):

@@ -82,7 +82,9 @@ def test_a_bad_value_is_refused_with_its_range_and_unit():
     assert isinstance(caught.value, ValueError)
 
 
-@pytest.mark.xfail(strict=True, reason="a missing name raises ParameterError, which Mapping does not take for a KeyError")
+@pytest.mark.xfail(
+    strict=True, reason="a missing name raises ParameterError, which Mapping does not take for a KeyError"
+)
 def test_a_name_that_is_no_parameter_is_not_in_a_snapshot():
     assert "mix" in Snapshot()
     assert "loudness" not in Snapshot()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,29 @@ class TrainConfig:
         for rule, holds in checks.items():
             if not holds:
                 raise TrainingError(f"This cannot be trained: {rule}")
+
+    def continued(self, wanted: TrainConfig, named: set[str]) -> TrainConfig:
+        """This configuration, to go on with: only the budget and the interval of validations may change.
+
+        wanted: what is asked for now; named: the options that were named explicitly, others do not count. Raises
+        TrainingError where one of these differs from what the run was started with.
+        """
+
+        def options(config: TrainConfig) -> dict[str, Any]:
+            net = config.net
+            of_net = {"model": net.preset, "shortcut_frames": net.shortcut_frames, "symmetric": not net.causal}
+            return asdict(config) | of_net
+
+        before, now = options(self), options(wanted)
+        for name in sorted(named & before.keys() - {"steps", "minutes", "validate_every"}):
+            if before[name] != now[name]:
+                raise TrainingError(
+                    f"The run was started with {name} {before[name]}, not {now[name]}: leave the option out to go on "
+                    "with it, or start another run"
+                )
+        budget = {"steps": wanted.steps, "minutes": wanted.minutes} if named & {"steps", "minutes"} else {}
+        interval = {"validate_every": wanted.validate_every} if "validate_every" in named else {}
+        return replace(self, **budget, **interval)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
