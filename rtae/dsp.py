@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from rtae.ring import Ring
 
 FloatArray = NDArray[np.float32]
+LOUDEST = np.float32(1e6)  # +120 dB over full scale
 
 
 def db_to_gain(db: float) -> float:
@@ -28,10 +29,14 @@ def fade_in(samples: int) -> FloatArray:
 
 
 def finite(block: FloatArray) -> tuple[FloatArray, int]:
-    """The block with NaN and infinity replaced by 0, and how many there were; the same object where there were none."""
+    """The block with NaN and infinity replaced by 0, and how many there were; the same object where all is well.
+
+    What is finite but beyond LOUDEST is cut to it: further gains would make it infinite.
+    """
+    if bool(np.all(np.abs(block) <= LOUDEST)):  # false for NaN as well
+        return block, 0
     good = np.isfinite(block)
-    broken = block.size - int(np.count_nonzero(good))
-    return (block, 0) if broken == 0 else (np.where(good, block, np.float32(0)), broken)
+    return np.clip(np.where(good, block, np.float32(0)), -LOUDEST, LOUDEST), block.size - int(np.count_nonzero(good))
 
 
 class Ramp:
@@ -84,11 +89,13 @@ class Limiter:
     PIECE = 32
     DELAY = 2 * PIECE
     RELEASE_SECONDS = 0.1  # from silence to full gain
+    CEILING_SECONDS = 0.02  # in which the ceiling moves by 1 at most, so that moving it does not click
 
     def __init__(self, channels: int, rate: int, longest_block: int) -> None:
         self.pending = Ring(channels, longest_block + self.PIECE)
         self.ready = Ring(channels, longest_block + 3 * self.PIECE)
         self.release = self.PIECE / (rate * self.RELEASE_SECONDS)
+        self.ceiling_step = self.PIECE / (rate * self.CEILING_SECONDS)
         self.reset()
 
     def reset(self) -> None:
@@ -97,18 +104,22 @@ class Limiter:
         self.ready.clear(silence=self.DELAY - self.PIECE)
         self.held: FloatArray = np.zeros((self.pending.data.shape[0], self.PIECE), np.float32)
         self.held_allowed = 1.0
+        self.ceiling: float | None = None
         self.edge = 1.0
         self.lowest = 1.0
 
     def process(self, block: FloatArray, ceiling: float) -> FloatArray:
-        """As many samples as came in, DELAY samples later, each within +-ceiling; the block must be finite."""
+        """As many samples as came in, DELAY samples later, each within +-ceiling; the block must be finite.
+
+        A ceiling that changes gets to its new place within CEILING_SECONDS.
+        """
         self.pending.write(block)
         pieces = self.pending.stored // self.PIECE
         audio = np.concatenate([self.held, self.pending.read(pieces * self.PIECE)], axis=1)
         if pieces:
             cut = audio.reshape(len(audio), pieces + 1, self.PIECE)
             peaks = np.abs(cut[:, 1:]).max(axis=(0, 2))
-            allowed = np.minimum(1.0, ceiling / np.maximum(peaks, 1e-9))
+            allowed = np.minimum(1.0, self.ceilings(pieces, ceiling) / np.maximum(peaks, 1e-9))
             edges = self.edges(allowed)
             self.held = audio[:, -self.PIECE :].copy()
             out = audio[:, : -self.PIECE]
@@ -116,9 +127,18 @@ class Limiter:
                 slope = np.arange(self.PIECE) / self.PIECE
                 gain = edges[:-1, None] + np.diff(edges)[:, None] * slope
                 out = (out * gain.reshape(-1)).astype(np.float32)
-            # The products may round up past the ceiling by one step, and held pieces were measured before it moved.
-            self.ready.write(np.clip(out, -ceiling, ceiling))
+            # The products may round up past the ceiling by one step.
+            self.ready.write(np.clip(out, -self.highest, self.highest))
         return self.ready.read(block.shape[1])
+
+    def ceilings(self, pieces: int, target: float) -> NDArray[np.float64]:
+        """The ceiling of each new piece, on its way to the target."""
+        start = target if self.ceiling is None else self.ceiling
+        reach = self.ceiling_step * np.arange(1, pieces + 1)
+        path = np.clip(target, start - reach, start + reach)
+        self.ceiling = float(path[-1])
+        self.highest = np.float32(max(start, self.ceiling))
+        return path
 
     def edges(self, allowed: NDArray[np.float64]) -> NDArray[np.float64]:
         """Gains at the edges of the pieces that leave, one more than pieces."""

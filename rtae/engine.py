@@ -34,6 +34,7 @@ CROSSFADE_STEP = 147
 DEFAULT_QUALITY = "HQ"
 QUALITIES = ("QQ", "LQ", "MQ", "HQ", "VHQ")
 TRIAL_SECONDS = 20
+TRIAL_MARGIN = 0.02  # at odd rates soxr's bursts drift for minutes: by up to 0.7 % of the lead in half an hour
 LOWEST_RATE, HIGHEST_RATE = 1000, 768_000
 
 
@@ -58,7 +59,8 @@ class Meters:
     """What the engine saw and did.
 
     input_peak, output_peak: of the last chunk, full scale 1; limiter_gain: the lowest in it.
-    broken: samples that were not finite so far, from the input and from the model, and were silenced.
+    broken: samples that were not finite so far, from the input and from the model, or that a failing model did not
+        give; all were silenced.
     underflows: samples of wet signal that were missing so far; always 0 unless a resampler misbehaves.
     """
 
@@ -100,14 +102,20 @@ class Engine:
         self.prepare(model.spec.sample_rate, 1)
 
     # -- preparation -------------------------------------------------------------------------------------------------
-    def prepare(self, rate: int, channels: int) -> None:
-        """Get ready for audio of this rate and so many channels; forgets everything. Raises ParameterError."""
+    def prepare(self, rate: int, channels: int, second: bool = False) -> None:
+        """Get ready for audio of this rate and so many channels; forgets everything. Raises ParameterError.
+
+        second: there is a second source, with as many channels, whose latents the parameter `interpolation` mixes in.
+        """
         if not LOWEST_RATE <= rate <= HIGHEST_RATE:
             raise ParameterError(f"the sample rate is {rate}; allowed are {LOWEST_RATE} to {HIGHEST_RATE} Hz")
         if channels < 1:
             raise ParameterError(f"there are {channels} channels; at least 1 is needed")
         self.rate, self.channels = rate, channels
-        self.windows = Windows(self.model, channels, self.hop, self.crossfade, self.full_window)
+        self.rows = 2 * channels if second else channels
+        self.windows = Windows(
+            self.model, channels, self.hop, self.crossfade, self.full_window, sources=self.rows // channels
+        )
         self.ratio = Fraction(rate, self.model.spec.sample_rate)
         chunk = -int(-self.hop * self.ratio // 1)
         self.longest_chunk = chunk
@@ -115,7 +123,7 @@ class Engine:
         wet_delay = round(self.windows.delay * self.ratio)
         crossfade = round(self.crossfade * self.ratio)
         self.latency = Latency(chunk, crossfade, wet_delay - crossfade, lead, Limiter.DELAY)
-        self.input = Ring(channels, chunk + 1)
+        self.input = Ring(self.rows, chunk + 1)
         self.wet = Ring(channels, lead + 8 * chunk + 4096)
         self.output = Ring(channels, 3 * chunk)
         self.dry = DelayLine(channels, wet_delay + lead, chunk)
@@ -127,7 +135,7 @@ class Engine:
         """By how many samples the wet signal may lag behind because soxr hands out its output in bursts.
 
         How much it holds back depends on the lengths of what it was given and on nothing else, so a trial with silence
-        gives the exact figure.
+        finds it; a margin covers what only comes later.
         """
         if self.ratio == 1:
             return 0
@@ -142,7 +150,7 @@ class Engine:
                 waiting -= self.hop
                 made += back.resample_chunk(np.zeros((self.hop, 1), np.float32)).shape[0]
             lead = max(lead, given - made)
-        return lead
+        return lead + round(TRIAL_MARGIN * lead) + 1
 
     def resamplers(self, channels: int = 1) -> tuple[soxr.ResampleStream, soxr.ResampleStream]:
         """To the model's rate, and back."""
@@ -166,21 +174,23 @@ class Engine:
         self.output.clear(silence=self.longest_chunk)
         self.dry.reset()
         self.limiter.reset()
-        self.model_rate = np.zeros((self.channels, 0), np.float32)
+        self.model_rate = np.zeros((self.rows, 0), np.float32)
         self.there: soxr.ResampleStream | None = None
         self.back: soxr.ResampleStream | None = None
         if self.ratio != 1:
-            self.there, self.back = self.resamplers(self.channels)
-        self.input_gain, self.output_gain, self.wetness = Ramp(), Ramp(), Ramp()
+            self.there, self.back = self.resamplers(self.rows)[0], self.resamplers(self.channels)[1]
+        self.input_gain, self.output_gain, self.wetness, self.second_share = Ramp(), Ramp(), Ramp(), Ramp()
         self.broken_input = 0
         self.underflows = 0
+        self.owed = 0  # wet samples that came too late: dropped when they come, so the delay stays
         self.meters = Meters()
 
     # -- running -----------------------------------------------------------------------------------------------------
     def process(self, block: FloatArray, values: Snapshot) -> FloatArray:
         """As many samples as came in, `latency.total` samples later, finite and within the ceiling.
 
-        block: (channels, samples) float32 of any length, 0 included; values: read once for each hop that starts.
+        block: (channels, samples) float32 of any length, 0 included; if the engine was prepared for a second source,
+        its channels follow those of the first. values: read once for each hop that starts.
         """
         parts = []
         position = 0
@@ -208,7 +218,7 @@ class Engine:
         count = block.shape[1]
         self.run_wet(block * self.input_gain.next(db_to_gain(values["input_gain"]), count), values)
         wet = self.take_wet(count)
-        dry = self.dry.process(block)
+        dry = self.dry.process(self.dry_mix(block, values))
         active = 1.0 - values["bypass"]
         share = self.wetness.next(values["mix"] * active, count)
         gain = self.output_gain.next(db_to_gain(values["output_gain"]) if active else 1.0, count)
@@ -220,9 +230,17 @@ class Engine:
             float(np.abs(block).max()),
             float(np.abs(out).max()),
             self.limiter.lowest,
-            self.broken_input + self.windows.broken,
+            self.broken_input + self.windows.broken + self.windows.failures * self.hop,
             self.underflows,
         )
+
+    def dry_mix(self, block: FloatArray, values: Snapshot) -> FloatArray:
+        """What dry means: the source, or both of them mixed as their latents are."""
+        if self.rows == self.channels:
+            return block
+        share = self.second_share.next(values["interpolation"], block.shape[1])
+        first, second = block[: self.channels], block[self.channels :]
+        return np.asarray(first * (1 - share) + second * share, np.float32)
 
     def run_wet(self, block: FloatArray, values: Snapshot) -> None:
         """Through the model into the wet ring, as many whole hops as there are."""
@@ -238,9 +256,11 @@ class Engine:
 
     def take_wet(self, count: int) -> FloatArray:
         """Wet samples for a chunk; silence in place of any that are missing."""
+        self.owed -= self.wet.read(self.owed).shape[1]
         wet = self.wet.read(count)
         missing = count - wet.shape[1]
         if missing:
             self.underflows += missing
+            self.owed += missing
             wet = np.pad(wet, ((0, 0), (0, missing)))
         return wet

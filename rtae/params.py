@@ -38,13 +38,23 @@ class Parameter:
         >>> TABLE["mix"].check(0.5)
         0.5
         """
-        number = float(value)
+        try:
+            number = float(value)
+        except (TypeError, ValueError, OverflowError):
+            number = math.nan
         if not (math.isfinite(number) and self.low <= number <= self.high):
             unit = f" {self.unit}" if self.unit else ""
             raise ParameterError(f"{self.id} is {value}; allowed are {self.low:g} to {self.high:g}{unit}")
         if self.curve in ("whole", "switch") and number != round(number):
             raise ParameterError(f"{self.id} is {value}; it must be a whole number")
         return number
+
+    def nearest(self, value: float) -> float:
+        """The allowed value nearest to this one; the default for what is not a number."""
+        if not math.isfinite(value):
+            return float(self.default)
+        value = min(max(value, self.low), self.high)
+        return float(round(value)) if self.curve in ("whole", "switch") else value
 
 
 PARAMETERS = (
@@ -55,7 +65,24 @@ PARAMETERS = (
     Parameter("ceiling", "Ceiling", "dB", -24, 0, 0, "linear", "Peaks are limited to this level."),
     Parameter("latent_scale", "Latent scale", "", 0, 4, 1, "linear", "Every latent value is multiplied by this."),
     Parameter(
-        "noise_amount", "Noise", "", 0, 4, 0, "linear", "Noise added to the latents; at 1 it is uniform within ±0.75."
+        "interpolation",
+        "A to B",
+        "",
+        0,
+        1,
+        0,
+        "linear",
+        "Latents of a second source mixed in: (1 - a) A + a B; without one it does nothing.",
+    ),
+    Parameter(
+        "noise_amount",
+        "Noise",
+        "",
+        0,
+        4,
+        0,
+        "linear",
+        "Noise added to the latents; at 1, and full speed, it is uniform within ±0.75.",
     ),
     Parameter("noise_share", "Noise share", "", 0, 1, 1, "linear", "Share of the latent dimensions that get noise."),
     Parameter(
@@ -77,19 +104,16 @@ TABLE: Mapping[str, Parameter] = {parameter.id: parameter for parameter in PARAM
 class Snapshot(Mapping[str, float]):
     """The value of every parameter at one moment; immutable, so that a hop sees one consistent state.
 
-    values: in the order of PARAMETERS, as they lie in shared memory.
+    values_: in the order of PARAMETERS, as they lie in shared memory.
 
     >>> Snapshot().replace(mix=0.5)["mix"]
     0.5
     """
 
-    values_: tuple[float, ...] = tuple(parameter.default for parameter in PARAMETERS)
+    values_: tuple[float, ...] = tuple(float(parameter.default) for parameter in PARAMETERS)
 
     def __getitem__(self, key: str) -> float:
-        try:
-            return self.values_[INDEX[key]]
-        except KeyError:
-            raise ParameterError(f"No parameter {key!r}; there are {', '.join(TABLE)}") from None
+        return self.values_[INDEX[key]]
 
     def __iter__(self) -> Iterator[str]:
         return iter(TABLE)

@@ -6,6 +6,7 @@ A model is a folder with `model.json`, `encoder.onnx`, `decoder.onnx` and `CARD.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,12 @@ CARD_FILE = "CARD.md"
 LINEAR_FILE = "linear.npy"
 FORMAT = 1
 WINDOW = 110_250
+LARGEST_WINDOW = 100 * WINDOW
+
+
+def is_whole(number: object) -> bool:
+    """Whether it is a whole number, which `true` is not."""
+    return isinstance(number, int) and not isinstance(number, bool)
 
 
 @dataclass(frozen=True)
@@ -80,10 +87,10 @@ class ModelSpec:
         """Parse `model.json`. Raises ModelError, which names `where` it was and what is wrong."""
         try:
             values = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ModelError(f"{where} is not valid JSON ({error}); export the model again") from None
         version = values.get("format") if isinstance(values, dict) else None
-        if not isinstance(version, int):
+        if not is_whole(version) or version < 1:
             raise ModelError(f"{where} does not describe a model: it has no format number")
         if version > FORMAT:
             raise ModelError(f"{where} has format {version}, this program knows up to {FORMAT}: update the program")
@@ -92,25 +99,36 @@ class ModelSpec:
             reach = Reach(**values["reach"]) if values.get("reach") is not None else None
             chosen = {key: value for key, value in values.items() if key in known} | {"reach": reach}
             for key in ("latent_mean", "latent_std"):
+                if not isinstance(chosen[key], list):
+                    raise ValueError(f"{key} must be a list of numbers")
                 chosen[key] = tuple(float(number) for number in chosen[key])
             spec = cls(**chosen)
             spec.check()
-        except (TypeError, KeyError, ValueError, AttributeError) as error:
+        except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
             raise ModelError(f"{where} does not describe a model: {error}") from None
         return spec
 
     def check(self) -> None:
         """Raise ValueError where numbers are impossible."""
-        whole = [self.sample_rate, self.stride, self.latent_dim, self.window]
-        if not all(isinstance(number, int) and number > 0 for number in whole):
-            raise ValueError("sample_rate, stride, latent_dim and window must be whole numbers above 0")
-        if self.window < self.stride or self.sample_rate > 768_000 or self.latent_dim > 65_536:
-            raise ValueError("its window, sample_rate or latent_dim is out of range")
+        if not all(is_whole(number) and number > 0 for number in (self.sample_rate, self.stride, self.latent_dim)):
+            raise ValueError("sample_rate, stride and latent_dim must be whole numbers above 0")
+        if not (is_whole(self.window) and self.stride <= self.window <= LARGEST_WINDOW):
+            raise ValueError(f"its window must be a whole number from its stride to {LARGEST_WINDOW}")
+        if self.sample_rate > 768_000 or self.latent_dim > 65_536:
+            raise ValueError("its sample_rate or latent_dim is out of range")
+        if not (is_whole(self.extra_frames) and 0 <= self.extra_frames <= self.window):
+            raise ValueError("extra_frames must be a whole number from 0")
         if not len(self.latent_mean) == len(self.latent_std) == self.latent_dim:
             raise ValueError("the latent statistics do not have one value per dimension")
+        if not all(map(math.isfinite, self.latent_mean)) or not all(0 < std < math.inf for std in self.latent_std):
+            raise ValueError("the latent statistics are not finite, or a deviation is not above 0")
         reach = list(asdict(self.reach).values()) if self.reach else []
-        if not all(isinstance(number, int) and 0 <= number <= self.window for number in reach):
+        if not all(is_whole(number) and 0 <= number <= self.window for number in reach):
             raise ValueError("its reach must be whole numbers within the window")
+        if not all(isinstance(text, str) for text in (self.name, self.preset, self.licence)) or not self.name:
+            raise ValueError("name, preset and licence must be texts, the name not an empty one")
+        if not all(isinstance(facts, dict) for facts in (self.files, self.verification, self.training)):
+            raise ValueError("files, verification and training must be objects")
         for name in (ENCODER_FILE, DECODER_FILE):
             if not isinstance(self.files.get(name), str):
                 raise ValueError(f"there is no checksum for {name}")

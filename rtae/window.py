@@ -51,17 +51,21 @@ def grid_up(samples: int, stride: int) -> int:
 class Windows:
     """One stream through a model.
 
+    sources: 1, or 2 whose latents are interpolated; the channels of the second one follow those of the first.
     hop: samples per step, a whole number of strides; crossfade: samples, at most a hop.
     delay: samples by which what `step` returns is behind what it was given.
     """
 
-    def __init__(self, model: Model, channels: int, hop: int, crossfade: int, full: bool = False) -> None:
+    def __init__(
+        self, model: Model, channels: int, hop: int, crossfade: int, full: bool = False, sources: int = 1
+    ) -> None:
         spec, reach = model.spec, model.spec.reach
         if hop < 1 or hop % spec.stride:
             raise ParameterError(f"hop is {hop}; for '{spec.name}' it must be a multiple of {spec.stride}")
         if not 0 <= crossfade <= hop:
             raise ParameterError(f"crossfade is {crossfade}; allowed are 0 to the hop, {hop} samples")
         self.model, self.channels, self.hop, self.crossfade = model, channels, hop, crossfade
+        self.rows = channels * sources
         self.full = full or reach is None
         self.encoder_past = reach.encoder_past if reach else spec.window
         self.decoder_past = reach.decoder_past if reach else spec.window // spec.stride
@@ -82,17 +86,23 @@ class Windows:
         """As new."""
         self.end = 0  # samples received
         self.encoded = 0  # frames whose latents are known
-        self.audio: FloatArray = np.zeros((self.channels, 0), np.float32)
-        self.latents: FloatArray = np.zeros((self.channels, self.model.spec.latent_dim, 0), np.float32)
+        self.audio: FloatArray = np.zeros((self.rows, 0), np.float32)
+        self.latents: FloatArray = np.zeros((self.rows, self.model.spec.latent_dim, 0), np.float32)
         self.tail: FloatArray = np.zeros((self.channels, self.crossfade), np.float32)
+        self.bent = self.latents  # the newest hop's latents after the effects, to look at
         self.broken = 0
+        self.failures = 0
 
     def step(self, block: FloatArray, values: Snapshot) -> FloatArray:
-        """(channels, hop) in, (channels, hop) out, `delay` samples behind. Never raises, always finite."""
+        """(channels * sources, hop) in, (channels, hop) out, `delay` samples behind. Never raises, always finite."""
         self.end += self.hop
         self.audio = np.concatenate([self.audio, block], axis=1)[:, -self.kept_samples :]
-        self.encode()
-        fresh = self.decode(values)
+        try:
+            self.encode()
+            fresh = self.decode(values)
+        except Exception:  # whatever a model or its runtime raises: the sound goes on
+            self.failures += 1
+            fresh = np.zeros((self.channels, self.crossfade + self.hop), np.float32)
         joined = fresh[:, : self.crossfade]
         if self.crossfade:
             joined = self.tail + (joined - self.tail) * self.fade
@@ -128,10 +138,15 @@ class Windows:
         z = self.latents[:, :, first - oldest :]
         if z.shape[2] == 0:
             return fresh
-        audio = self.model.decode(apply_effects(z, first, values, self.model.spec))
-        audio, broken = finite(audio[:, max(0, wanted - first * stride) :])
-        self.broken += broken
+        if self.rows > self.channels:
+            share = np.float32(values["interpolation"])
+            z = (1 - share) * z[: self.channels] + share * z[self.channels :]
+        bent = apply_effects(z, first, values, self.model.spec)
+        self.bent = bent[:, :, -(self.hop // stride) :]
+        audio = self.model.decode(bent)
+        audio = audio[:, max(0, wanted - first * stride) :]
         missing = max(0, -wanted)
         audio = audio[:, : max(0, fresh.shape[1] - missing)]
         fresh[:, missing : missing + audio.shape[1]] = audio
-        return fresh
+        self.broken += finite(fresh[:, self.crossfade :])[1]  # the rest was counted with the window before
+        return finite(fresh)[0]

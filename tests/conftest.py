@@ -17,6 +17,8 @@ from rtae.params import Snapshot
 from rtae.runtime import OnnxModel
 from rtae.spec import DECODER_FILE, ENCODER_FILE, ModelSpec
 
+torch.set_num_threads(1)  # two threads on networks this small wait for each other, for ever so long on a busy machine
+
 # A change of parameters at a sample of the stream, whatever the blocks are.
 Timeline = Sequence[tuple[int, Snapshot]]
 

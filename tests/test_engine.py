@@ -16,7 +16,7 @@ from rtae.window import grid_up
 
 RATE = 22_050
 STREAM_ATOL = 1e-4  # full scale; measured 3e-7
-RESAMPLED_ATOL = 1e-4  # full scale; measured 2e-6
+RESAMPLED_ATOL = 1e-4  # full scale; measured 2e-7
 RINGING = 50  # samples at the start, where the offline resampler's ringing before the first sample is cut off
 BLOCKS = {
     "1": 1,
@@ -31,15 +31,16 @@ MIXED = BLOCKS["mixed"]
 # Random weights are louder than full scale: 20 dB less keeps clear of the limiter.
 BENT = Snapshot().replace(noise_amount=0.5, noise_speed=20, noise_seed=5, latent_scale=0.8, output_gain=-20)
 LOUD = 3e38  # near the largest number of float32
+BLIND = Reach(0, 0, 0, 0, 47, 47)  # sees nothing but its own frame
 
 
 class FakeModel:
     """Passes audio through: a frame's latents are its samples. So tests of minutes take no time."""
 
-    def __init__(self, stride=48, reach=Reach(0, 0, 0, 0, 47, 47), edit_latents=None, edit_audio=None):
+    def __init__(self, stride=48, edit_latents=None, edit_audio=None):
         statistics = (0.0,) * stride
         files = {ENCODER_FILE: "", DECODER_FILE: ""}
-        self.spec = ModelSpec("fake", "fake", RATE, stride, stride, 0, reach, statistics, statistics, files, "none")
+        self.spec = ModelSpec("fake", "fake", RATE, stride, stride, 0, BLIND, statistics, statistics, files, "none")
         self.edit_latents, self.edit_audio = edit_latents, edit_audio
 
     def encode(self, audio):
@@ -179,7 +180,7 @@ def test_a_turned_knob_sounds_the_same_for_any_blocks_and_windows(rng, run_block
     assert np.abs(run_blocks(full, audio, 480, timeline) - out).max() <= STREAM_ATOL
     # Before it is the one setting, afterwards the other one, as if it had always been.
     old, new = (run_blocks(prepared(engine.model), audio, 480, values) for values in (BENT, after))
-    settled = TURNED_AT + engine.hop + engine.latency.total
+    settled = TURNED_AT + engine.hop + engine.latency.total + model.spec.reach.receptive_field
     assert np.array_equal(out[:, : TURNED_AT - engine.hop], old[:, : TURNED_AT - engine.hop])
     assert np.abs(out[:, settled:] - new[:, settled:]).max() <= STREAM_ATOL
     assert np.abs(old[:, settled:] - new[:, settled:]).max() > 0.01
@@ -193,7 +194,6 @@ SMOOTH = {
     "bypass": (1, 0),
     "ceiling": (0, -24),
 }
-CEILING_CLICKS = pytest.mark.xfail(strict=True, reason="a lower ceiling cuts off the piece that the limiter holds")
 
 
 def largest_step(run_blocks, rate, crossfade, name, values):
@@ -216,8 +216,6 @@ def largest_step(run_blocks, rate, crossfade, name, values):
 @pytest.mark.parametrize("way", [1, -1], ids=["there", "back"])
 @pytest.mark.parametrize("name", SMOOTH)
 def test_no_knob_clicks(request, run_blocks, name, way, rate):
-    if name == "ceiling" and way == 1:
-        request.applymarker(CEILING_CLICKS)
     step, allowed = largest_step(run_blocks, rate, None, name, SMOOTH[name][::way])
     assert step <= allowed
 
@@ -238,8 +236,9 @@ def test_reset_equals_a_fresh_engine(rng, run_blocks, model, rate):
     used.reset()
     fresh = prepared(model, rate)
     assert used.meters == fresh.meters
-    expected = run_blocks(fresh, audio, 480, BENT)
-    assert np.array_equal(run_blocks(used, audio, 480, BENT), expected)
+    values = BENT.replace(mix=0.7)  # so that the dry path is heard as well
+    expected = run_blocks(fresh, audio, 480, values)
+    assert np.array_equal(run_blocks(used, audio, 480, values), expected)
     assert used.meters == fresh.meters
     assert expected.any()
 
@@ -320,7 +319,18 @@ def test_blocks_change_nothing_at_other_rates(rng, run_blocks, rate):
     assert all(np.array_equal(out, outs[0]) for out in outs)
 
 
-@pytest.mark.parametrize("rate", [44_100, 48_000, 44_101, 11_025, 192_000])
+@pytest.mark.parametrize(
+    "rate",
+    [
+        44_100,
+        48_000,
+        11_025,
+        192_000,
+        44_101,
+        11_026,
+        96_001,
+    ],
+)
 def test_a_minute_without_underflow_or_drift(rate):
     engine = prepared(FakeModel(), rate, 1)
     latency, speed = engine.latency, 2 * np.pi * 100 / rate
@@ -378,11 +388,11 @@ def test_the_callers_buffer_may_be_used_again_and_is_not_written_to(rng, run_blo
 
 
 def test_stereo_is_two_times_mono(rng, run_blocks, model):
-    audio = music(rng, 2, 12_000)
+    audio = music(rng, 2, 12_000) * np.float32([[1], [0.1]])
     both = run_blocks(prepared(model), audio, 480, BENT)
     each = [run_blocks(prepared(model, channels=1), audio[i : i + 1], 480, BENT) for i in (0, 1)]
     assert np.abs(both - np.concatenate(each)).max() <= STREAM_ATOL
-    assert np.abs(both[0] - both[1]).max() > 0.01
+    assert np.abs(both[0] - both[1]).max() > 10 * STREAM_ATOL
 
 
 # -- broken samples ----------------------------------------------------------------------------------------------------
@@ -422,7 +432,6 @@ def test_a_broken_model_is_silenced_and_plays_on(rng, run_blocks, rate, where, v
     assert np.abs(out - expected)[:, :clean].max() > 0.5
 
 
-@pytest.mark.xfail(strict=True, reason="samples that two windows overlap in are counted twice")
 def test_what_a_model_breaks_is_counted_once(run_blocks):
     audio = np.zeros((1, 12_000), np.float32)
     audio[:, 3000:6000] = 0.5
@@ -440,7 +449,7 @@ EXTREMES = {"input_gain": 24, "output_gain": 24, "latent_scale": 4, "noise_amoun
 def test_the_ceiling_holds_at_the_extremes(rng, run_blocks, model, ceiling_db, rate):
     ceiling = np.float32(db_to_gain(ceiling_db))
     values = Snapshot().replace(**EXTREMES, ceiling=ceiling_db)
-    audio = rng.uniform(-1, 1, (2, 12_000)).astype(np.float32)
+    audio = rng.uniform(-1, 1, (2, 18_000)).astype(np.float32)
     engine = prepared(model, rate)
     out = run_blocks(engine, audio, 480, values)
     assert np.isfinite(out).all()
@@ -464,7 +473,6 @@ def test_the_ceiling_holds_whatever_is_turned(rng):
     assert engine.meters.broken == engine.meters.underflows == 0
 
 
-@pytest.mark.xfail(strict=True, reason="finite samples near float32's limit overflow behind the check for finite ones")
 @pytest.mark.parametrize("rate", [RATE, 44_100])
 @pytest.mark.parametrize("turn", [{}, {"mix": 0}, {"input_gain": 24}], ids=str)
 def test_absurdly_loud_input_comes_out_finite(run_blocks, rate, turn):
@@ -475,11 +483,10 @@ def test_absurdly_loud_input_comes_out_finite(run_blocks, rate, turn):
     assert 0.3 < np.abs(out).max() <= 1
 
 
-@pytest.mark.xfail(strict=True, reason="as above: the crossfade and the resampler overflow")
 @pytest.mark.parametrize("rate", [RATE, 44_100])
 @pytest.mark.parametrize("turn", [{}, {"mix": 0}, {"output_gain": 24}], ids=str)
 def test_an_absurdly_loud_model_comes_out_finite(rng, run_blocks, rate, turn):
-    model = FakeModel(edit_audio=lambda sound: np.copysign(np.float32(LOUD), sound))
+    model = FakeModel(edit_audio=lambda sound: rng.choice(np.float32([-LOUD, LOUD]), sound.shape))
     out = run_blocks(prepared(model, rate, 1), music(rng, 1, 20_000), 480, Snapshot().replace(**turn))
     assert np.isfinite(out).all()
     assert 0.3 < np.abs(out).max() <= 1

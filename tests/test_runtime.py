@@ -117,7 +117,7 @@ def test_half_of_another_model(tmp_path, small, files_of, other, which):
 
 
 def test_encoder_and_decoder_in_each_others_place(tmp_path, small):
-    with pytest.raises(ModelError, match="^The model 'random-small' does not run"):
+    with pytest.raises(ModelError, match=r"^The model 'random-small' does not run"):
         OnnxModel.load(store(tmp_path, small.spec, small.decoder, small.encoder))
 
 
