@@ -16,6 +16,7 @@ from rtae.params import PARAMETERS, Snapshot
 
 if TYPE_CHECKING:
     from rtae.engine import Engine
+    from rtae.host import Setup
 
 app = typer.Typer(
     name="rtae",
@@ -30,6 +31,12 @@ SOURCE = "An audio file (wav, flac, ogg, mp3, aiff, ...), or 'demo' for the demo
 Model = Annotated[str, typer.Option("--model", "-m", help="A model's name (see 'rtae models') or its folder.")]
 Hop = Annotated[int, typer.Option(min=1, max=110_250, help="Samples per model call, at the model's rate.")]
 FullWindow = Annotated[bool, typer.Option("--full-window", help="Compute whole windows: the slow reference.")]
+Second = Annotated[str | None, typer.Option("--second", help="Source B, a song: --interpolation mixes its latents in.")]
+Device = Annotated[str | None, typer.Option("--device", help="Output device: its number or part of its name.")]
+Mode = Annotated[str, typer.Option("--mode", help="live: little latency; relaxed: safe on a busy machine.")]
+Block = Annotated[int, typer.Option("--block", min=0, max=8192, help="Samples per device callback; 0: by the mode.")]
+Record = Annotated[Path | None, typer.Option("--record", help="Record what is heard to this .wav or .flac file.")]
+Dry = Annotated[bool, typer.Option("--dry", help="Record the input, before the model, instead.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")]
 
 
@@ -83,31 +90,90 @@ def make_engine(model: str, hop: int, full_window: bool) -> Engine:
     return Engine(OnnxModel.load(find(model)), hop=hop, full_window=full_window)
 
 
+def make_setup(
+    model: str, second: str | None, device: str | None, source: str | None, mode: str, block: int, hop: int, loop: bool
+) -> Setup:
+    """What the audio process is to do, but for the sound itself."""
+    from rtae.host import Setup
+    from rtae.models import find
+
+    return Setup(
+        model=str(find(model).resolve()),
+        second=str(find_source(Path(second)).resolve()) if second else "",
+        output=device,
+        input=source,
+        mode=mode,
+        block=block,
+        hop=hop,
+        loop=(0.0, 0.0) if loop else None,
+    )
+
+
 @app.command()
 @with_parameters
 def play(
-    source: Annotated[Path, typer.Argument(help=SOURCE)] = Path("demo"),
+    songs: Annotated[list[Path] | None, typer.Argument(help=SOURCE + " Several are played in a row.")] = None,
     model: Model = "small",
-    device: Annotated[str | None, typer.Option(help="Output device: its number or part of its name.")] = None,
-    loop: Annotated[bool, typer.Option("--loop", help="Start again at the end.")] = False,
+    second: Second = None,
+    device: Device = None,
+    mode: Mode = "relaxed",
+    block: Block = 0,
     hop: Hop = 2048,
-    full_window: FullWindow = False,
+    loop: Annotated[bool, typer.Option("--loop", help="Start again at the end.")] = False,
+    record: Record = None,
+    dry: Dry = False,
     *,
     values: Snapshot,
 ) -> None:
-    """Play a file through a model on the speakers. Ctrl-C stops."""
+    """Play songs through a model on the speakers. Ctrl-C stops."""
     from rtae.errors import DeviceError
-    from rtae.player import Player
-    from rtae.show import playing
+    from rtae.live import play_songs
 
-    engine = make_engine(model, hop, full_window)
+    found = [find_source(song).resolve() for song in songs or [Path("demo")]]
+    setup = make_setup(model, second, device, None, mode, block, hop, loop)
     try:
-        player = Player(find_source(source), engine, values, device, loop)
+        play_songs(setup, found, values, record, dry)
     except DeviceError as error:
         raise DeviceError(
-            f"{error}. Without one, write what you would hear to a file: rtae render {source} out.wav -m {model}"
+            f"{error}. Without a sound card, write what you would hear to a file: rtae render "
+            f"{'demo' if not songs else songs[0]} out.wav --model {model}"
         ) from None
-    playing(player)
+
+
+@app.command()
+@with_parameters
+def live(
+    model: Model = "small",
+    second: Second = None,
+    device: Device = None,
+    source: Annotated[str | None, typer.Option("--input", help="Input device: its number or part of its name.")] = None,
+    mode: Mode = "live",
+    block: Block = 0,
+    hop: Hop = 480,
+    record: Record = None,
+    dry: Dry = False,
+    *,
+    values: Snapshot,
+) -> None:
+    """Play the microphone through a model, live. Use headphones. Ctrl-C stops."""
+    from rtae.live import play_live
+
+    play_live(make_setup(model, second, device, source, mode, block, hop, False), values, record, dry)
+
+
+@app.command()
+def latency(
+    model: Model = "small",
+    device: Device = None,
+    source: Annotated[str | None, typer.Option("--input", help="Input device: its number or part of its name.")] = None,
+    mode: Mode = "live",
+    block: Block = 0,
+    hop: Hop = 480,
+) -> None:
+    """Show the latency in its parts, for songs and for the microphone, on this machine's devices."""
+    from rtae.live import latency_report
+
+    latency_report(make_setup(model, None, device, source, mode, block, hop, False))
 
 
 @app.command()
@@ -122,7 +188,7 @@ def render(
     values: Snapshot,
 ) -> None:
     """Write a file as it sounds through a model."""
-    from rtae.audio.file import check_output
+    from rtae.audio.output import check_output
     from rtae.show import rendering
 
     found = find_source(source)
@@ -169,6 +235,9 @@ def train(
         Path | None, typer.Option("--held-out", help="Folder to measure on, instead of a tenth of the songs.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out exactly.")] = False,
+    start: Annotated[
+        str | None, typer.Option("--from", help="Start from a model with a checkpoint, or from another run's folder.")
+    ] = None,
     shortcut_frames: Annotated[
         int, typer.Option(min=0, max=16, help="Length of the linear shortcut, in latent frames; 0 leaves it out.")
     ] = 3,
@@ -192,6 +261,7 @@ def train(
 
     from rtae.nets.config import preset
     from rtae.show import training
+    from rtae.training.checkpoint import Checkpoint
     from rtae.training.config import TrainConfig
 
     config = TrainConfig(
@@ -208,8 +278,8 @@ def train(
     )
     if resume:
         typed = {name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"}
-        config = TrainConfig.load(out).continued(config, typed)
-    training(config, folder, out, held_out, resume, threads)
+        config = Checkpoint.load(out).config.continued(config, typed)
+    training(config, folder, out, held_out, resume, threads, start)
 
 
 @app.command()

@@ -135,7 +135,7 @@ class Limiter:
         """The ceiling of each new piece, on its way to the target."""
         start = target if self.ceiling is None else self.ceiling
         reach = self.ceiling_step * np.arange(1, pieces + 1)
-        path = np.clip(target, start - reach, start + reach)
+        path: NDArray[np.float64] = np.clip(target, start - reach, start + reach)
         self.ceiling = float(path[-1])
         self.highest = np.float32(max(start, self.ceiling))
         return path

@@ -117,7 +117,7 @@ class Engine:
             self.model, channels, self.hop, self.crossfade, self.full_window, sources=self.rows // channels
         )
         self.ratio = Fraction(rate, self.model.spec.sample_rate)
-        chunk = -int(-self.hop * self.ratio // 1)
+        chunk = self.chunk_end(0)
         self.longest_chunk = chunk
         lead = self.find_lead()
         wet_delay = round(self.windows.delay * self.ratio)
@@ -162,7 +162,7 @@ class Engine:
 
     def chunk_end(self, number: int) -> int:
         """Samples from the start of the stream to the end of a chunk: where its hop ends, rounded up."""
-        return -int(-(number + 1) * self.hop * self.ratio // 1)
+        return -(-(number + 1) * self.hop * self.rate // self.model.spec.sample_rate)
 
     def reset(self) -> None:
         """As fresh from `prepare`."""
@@ -207,8 +207,7 @@ class Engine:
 
     def missing(self) -> int:
         """Samples until the chunk that is being filled is full."""
-        start = self.chunk_end(self.chunk - 1) if self.chunk else 0
-        return self.chunk_end(self.chunk) - start - self.input.stored
+        return self.chunk_end(self.chunk) - self.chunk_end(self.chunk - 1) - self.input.stored
 
     def run_chunk(self, block: FloatArray, values: Snapshot) -> None:
         """One chunk from the input ring to the output ring."""

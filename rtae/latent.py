@@ -8,6 +8,7 @@ At the parameters' defaults it returns the very array it was given.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -46,17 +47,20 @@ class Noise:
     def apply(self, z: FloatArray, frame: int, values: Snapshot, spec: ModelSpec) -> FloatArray:
         """See `Effect`."""
         amount, dims = values["noise_amount"], z.shape[1]
+        if amount == 0:
+            return z
         seed = int(values["noise_seed"])
         chosen = chosen_dimensions(seed, dims, values["noise_share"])
-        if amount == 0 or len(chosen) == 0:
+        if len(chosen) == 0:
             return z
         period = max(1.0, spec.frame_rate / values["noise_speed"])
         noise = drifting_noise(seed, frame, z.shape[2], dims, period)
-        bent = z.copy()
+        bent: FloatArray = z.copy()
         bent[:, chosen] += np.float32(amount * NOISE_RANGE) * noise[chosen]
         return bent
 
 
+@lru_cache(maxsize=64)
 def chosen_dimensions(seed: int, dims: int, share: float) -> NDArray[np.int64]:
     """The dimensions that a share of them means, in the order of the seed: a larger share keeps a smaller one's."""
     order = np.argsort(uniform(seed ^ 0x5EED0000, 0, 1, dims)[:, 0])

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rtae.audio.file import AudioReader, AudioWriter, check_output
+from rtae.audio.file import AudioReader
+from rtae.audio.output import AudioWriter, check_output
 from rtae.engine import Engine
 from rtae.errors import AudioFileError
 from rtae.params import Snapshot

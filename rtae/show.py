@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from rtae.evaluate import Evaluation
     from rtae.export.verify import Verification
     from rtae.params import Snapshot
-    from rtae.player import Player
     from rtae.training.config import TrainConfig
     from rtae.training.data import Survey
     from rtae.training.run import Report
@@ -91,32 +90,6 @@ def rendering(source: Path, target: Path, engine: Engine, values: Snapshot) -> N
         say(f"Note: {result.repaired} samples were not finite and were silenced")
     if result.silent:
         say("Note: the result is silent")
-
-
-def playing(player: Player) -> None:
-    """`rtae play`."""
-    import signal
-
-    latency_ms = 1000 * player.engine.latency.total / player.reader.rate
-    say(
-        f"Playing {player.reader.info.path.name} through {player.engine.model.spec.name} on {player.device.name} "
-        f"({player.device.host}); the engine's own latency is {latency_ms:.0f} ms. Ctrl-C stops."
-    )
-    before = signal.signal(signal.SIGINT, lambda *_: player.stop())
-    try:
-        with bar(BarColumn(), TextColumn("{task.description}")) as progress:
-            task = progress.add_task("", total=player.reader.info.seconds)
-            player.play(
-                lambda at: progress.update(
-                    task,
-                    completed=at.seconds % at.total if at.total else 0,
-                    description=f"{clock(at.seconds)} / {clock(at.total)}   dropouts {at.dropouts}",
-                )
-            )
-    finally:
-        signal.signal(signal.SIGINT, before)
-    at = player.position()
-    say(f"Played {clock(at.seconds)}, {at.dropouts} dropouts")
 
 
 # -- what there is ---------------------------------------------------------------------------------------------------
@@ -235,14 +208,23 @@ def survey_folder(folder: Path, rate: int, crop: int) -> Survey:
 
 
 def training(
-    config: TrainConfig, folder: Path, out: Path, held_out: Path | None, resume: bool, threads: int | None
+    config: TrainConfig,
+    folder: Path,
+    out: Path,
+    held_out: Path | None,
+    resume: bool,
+    threads: int | None,
+    start: str | None = None,
 ) -> None:
     """`rtae train`."""
     import torch
 
+    from rtae.models import available
+    from rtae.training.checkpoint import Checkpoint
     from rtae.training.run import prepare_run, train
 
     prepare_run(config, out, resume)
+    begin = Checkpoint.load(available().get(start, Path(start))) if start else None
     if threads is not None:
         torch.set_num_threads(threads)
     rate, crop = config.net.sample_rate, config.crop
@@ -260,7 +242,7 @@ def training(
             if at.si_sdr is not None:
                 say(f"step {at.step}: loss {at.loss:.3f}, SI-SDR {at.si_sdr:.2f} dB, MR-STFT {at.mr_stft:.3f}")
 
-        module = train(config, material, out, report, resume, held)
+        module = train(config, material, out, report, resume, held, start=begin)
     done = module.progress() >= 1
     say(f"{'Trained' if done else 'Stopped after'} {module.step} steps, {clock(module.elapsed())}; checkpoint in {out}")
     say(

@@ -90,7 +90,7 @@ class ModelSpec:
         except (ValueError, RecursionError) as error:
             raise ModelError(f"{where} is not valid JSON ({error}); export the model again") from None
         version = values.get("format") if isinstance(values, dict) else None
-        if not is_whole(version) or version < 1:
+        if not isinstance(version, int) or isinstance(version, bool) or version < 1:
             raise ModelError(f"{where} does not describe a model: it has no format number")
         if version > FORMAT:
             raise ModelError(f"{where} has format {version}, this program knows up to {FORMAT}: update the program")

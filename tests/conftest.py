@@ -1,6 +1,13 @@
+import hashlib
+import os
+import shutil
+import subprocess
+import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import cycle
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,7 +22,10 @@ from rtae.nets.config import PRESETS, NetConfig
 from rtae.nets.reach import computed_reach
 from rtae.params import Snapshot
 from rtae.runtime import OnnxModel
-from rtae.spec import DECODER_FILE, ENCODER_FILE, ModelSpec
+from rtae.spec import DECODER_FILE, ENCODER_FILE, SPEC_FILE, ModelSpec
+
+SERVER_RATE = 44_100
+PULSEAUDIO, PACTL = shutil.which("pulseaudio"), shutil.which("pactl")
 
 torch.set_num_threads(1)  # two threads on networks this small wait for each other, for ever so long on a busy machine
 
@@ -73,6 +83,22 @@ def build_model(config: NetConfig) -> OnnxModel:
     return OnnxModel(files.spec, files.encoder, files.decoder)
 
 
+def write_model(folder: Path, files: SimpleNamespace) -> Path:
+    """A model's folder, with the checksums of what is in it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    contents = {ENCODER_FILE: files.encoder, DECODER_FILE: files.decoder}
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    sums = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    (folder / SPEC_FILE).write_text(replace(files.spec, files=sums).to_json(), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def store_model() -> Callable[[Path, SimpleNamespace], Path]:
+    return write_model
+
+
 @pytest.fixture(scope="session")
 def net_of() -> Callable[[NetConfig], Autoencoder]:
     return build_net
@@ -125,3 +151,43 @@ def play(engine: Engine, audio: np.ndarray, blocks: int | Iterable[int], values:
 @pytest.fixture(scope="session")
 def run_blocks():
     return play
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A sound server whose monitor records what is played: its process id, and the environment to reach it."""
+    if not (PULSEAUDIO and PACTL):
+        pytest.skip("no pulseaudio and pactl to play on")
+    # A socket's path has room for about 100 bytes; a test's folder may have more.
+    folder = tmp_path if len(str(tmp_path)) < 80 else pytest.skip(f"{tmp_path} is too long for a socket")
+    script = folder / "test.pa"
+    script.write_text(
+        f"load-module module-native-protocol-unix socket={folder}/native auth-anonymous=1\n"
+        f"load-module module-null-sink sink_name=test format=float32le rate={SERVER_RATE} channels=2 norewinds=1\n"
+        "set-default-sink test\nset-default-source test.monitor\n"
+    )
+    paths = {"PULSE_RUNTIME_PATH": str(folder), "PULSE_STATE_PATH": str(folder), "PULSE_COOKIE": f"{folder}/cookie"}
+    environment = {**os.environ, **paths, "PULSE_SERVER": f"unix:{folder}/native", "JACK_NO_START_SERVER": "1"}
+    options = (
+        "--daemonize=no --exit-idle-time=-1 --use-pid-file=no --high-priority=no --realtime=no --log-target=stderr"
+    )
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [PULSEAUDIO, "-n", "-F", str(script), *options.split()],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        for _ in range(100):
+            asking = subprocess.run([PACTL, "info"], env=environment, capture_output=True, timeout=10, check=False)
+            if asking.returncode == 0:
+                break
+            time.sleep(0.1)
+        else:
+            pytest.skip(f"pulseaudio does not run here: {(folder / 'log').read_text()[-300:]}")
+        yield process.pid, environment
+    finally:
+        process.kill()
+        process.wait()

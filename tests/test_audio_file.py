@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from rtae.audio import file as module
-from rtae.audio.file import AudioReader, AudioWriter, check_output, find_audio, read_audio
+from rtae.audio import output as output_module
+from rtae.audio.file import AudioReader, find_audio, read_audio
+from rtae.audio.output import AudioWriter, check_output
 from rtae.errors import AudioFileError
 
 RATE = 48_000
@@ -363,7 +364,7 @@ def test_writing_blocks_of_another_shape(tmp_path):
 
 
 def test_a_wav_ends_before_its_header_overflows(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "MAX_WAV_BYTES", 3 * 2 * 1000)
+    monkeypatch.setattr(output_module, "MAX_WAV_BYTES", 3 * 2 * 1000)
     with AudioWriter(tmp_path / "a.wav", RATE, 2) as writer:
         writer.write(noise(2, 1000))
         with pytest.raises(AudioFileError, match="4 GiB"):

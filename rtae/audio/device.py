@@ -1,60 +1,97 @@
-"""Sound cards: the only file that knows sounddevice (PortAudio), which it imports when it is first needed."""
+"""Sound cards: the only file that knows sounddevice (PortAudio), which it imports when it is first needed.
+
+Opening, closing and listing may hang for minutes where a sound server is frozen; only a process that may be killed
+should do it. PortAudio's names and defaults are those of its first use, until `devices(rescan=True)`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rtae.audio import fallback
+from rtae.audio.clock import SILENT, ClockStream
+from rtae.audio.quiet import quiet_stderr
+from rtae.audio.stream import NO_CARD, Callback, Device, FloatArray, Kind, Request, Stream, choose, offers
 from rtae.errors import DeviceError
 
-FloatArray = NDArray[np.float32]
-Fill = Callable[[NDArray[np.float32]], None]
-LATENCY_SECONDS = 0.1
+__all__ = [
+    "NO_CARD",
+    "NO_LIBRARY",
+    "SILENT",
+    "Callback",
+    "Device",
+    "Request",
+    "Stream",
+    "devices",
+    "find_device",
+    "open_stream",
+    "quiet_stderr",
+]
+
 BLOCK = 1024
+DELAYS = 64  # callbacks whose delay is remembered; single ones jump by a period
+# Which no other rate or channel count can mend: gone, in use, or of two sound systems.
+INVALID_DEVICE, BAD_COMBINATION, UNAVAILABLE = -9996, -9993, -9985
 
 NO_LIBRARY = (
     "The PortAudio library is not installed. Install it (Debian and Ubuntu: apt install libportaudio2; Fedora: "
     "dnf install portaudio; Arch: pacman -S portaudio; macOS: brew install portaudio)"
 )
-NO_CARD = "No sound card was found. Connect one, or start a sound server (PipeWire or PulseAudio)"
+
+# Streams that PortAudio holds. Kept alive here, since a dropped one would call into freed memory.
+held: set[PortAudioStream] = set()
 
 
-@dataclass(frozen=True)
-class Device:
-    """One device of the system.
-
-    rate: its default, in Hz; latency: what PortAudio states as its low output latency, in seconds.
-    """
-
-    index: int
-    name: str
-    host: str
-    inputs: int
-    outputs: int
-    rate: int
-    latency: float
-    default: bool
-
-
+# -- what there is ---------------------------------------------------------------------------------------------------
 def portaudio() -> Any:
-    """The sounddevice module. Raises DeviceError where PortAudio is missing."""
+    """The sounddevice module. Raises DeviceError where PortAudio is missing or does not start."""
     try:
-        import sounddevice
-    except OSError:
+        with quiet_stderr():
+            import sounddevice
+    except (OSError, ImportError):
         raise DeviceError(NO_LIBRARY) from None
+    except Exception as error:  # sounddevice.PortAudioError, which cannot be imported then
+        raise DeviceError(f"PortAudio does not start ({error}); restart the sound server, or the computer") from None
     return sounddevice
 
 
-def devices() -> list[Device]:
-    """All devices. Raises DeviceError where PortAudio is missing or does not answer."""
-    sd = portaudio()
+def devices(rescan: bool = False) -> list[Device]:
+    """All devices, by miniaudio where PortAudio is missing or has none.
+
+    rescan: look again, which is possible only while nothing is open. Raises DeviceError.
+    """
     try:
-        hosts = [host["name"] for host in sd.query_hostapis()]
-        default = set(sd.default.device)
+        sd = portaudio()
+    except DeviceError:
+        found = fallback.devices()
+        if found:
+            return found
+        raise
+    if rescan:
+        look_again(sd)
+    return listed(sd) or fallback.devices()
+
+
+def look_again(sd: Any) -> None:
+    """Have PortAudio list the devices anew: it does so only when it is initialised."""
+    if held:
+        raise DeviceError("Sound cards can be looked for only while none is open; stop first")
+    try:
+        with quiet_stderr():
+            while sd._initialized:
+                sd._terminate()
+            sd._initialize()
+    except sd.PortAudioError as error:
+        raise DeviceError(f"PortAudio does not start ({error}); restart the sound server, or the computer") from None
+
+
+def listed(sd: Any) -> list[Device]:
+    """PortAudio's devices. Raises DeviceError."""
+    try:
+        hosts = [str(host["name"]) for host in sd.query_hostapis()]
+        default_input, default_output = sd.default.device
         return [
             Device(
                 index=index,
@@ -64,7 +101,9 @@ def devices() -> list[Device]:
                 outputs=int(entry["max_output_channels"]),
                 rate=round(entry["default_samplerate"]),
                 latency=float(entry["default_low_output_latency"]),
-                default=index in default,
+                input_latency=float(entry["default_low_input_latency"]),
+                default_output=index == default_output,
+                default_input=index == default_input,
             )
             for index, entry in enumerate(sd.query_devices())
         ]
@@ -72,66 +111,156 @@ def devices() -> list[Device]:
         raise DeviceError(f"PortAudio cannot list the sound cards: {error}") from None
 
 
-def find_output(wanted: str | None) -> Device:
-    """An output device by index or part of its name; the system's default where nothing is wanted.
+def find_device(wanted: str | None, kind: Kind) -> Device:
+    """A device by index, name or part of it; the system's default where nothing is wanted.
 
     Raises DeviceError, which lists what there is.
     """
-    outputs = [device for device in devices() if device.outputs]
-    if not outputs:
-        raise DeviceError(NO_CARD)
-    if wanted is None:
-        return next((device for device in outputs if device.default), outputs[0])
-    for device in outputs:
-        if wanted == str(device.index) or (not wanted.isdigit() and wanted.lower() in device.name.lower()):
-            return device
-    listed = ", ".join(f"{device.index} {device.name}" for device in outputs)
-    raise DeviceError(f"No output device {wanted!r}; there are {listed}")
+    return choose(devices(), wanted, kind)
 
 
-class OutputStream:
-    """A running output.
+def open_stream(request: Request, callback: Callback, silent: bool = False) -> Stream:
+    """A stream as near to what is wanted as the device allows, not yet started.
 
-    fill: called from the audio thread with an array (samples, channels) to fill; must neither wait nor raise.
+    silent: a silent one, paced by the clock, where no certain device is wanted and none works; with the output
+    "silent" it is the one wanted. Raises DeviceError.
     """
-
-    def __init__(self, device: Device, rate: int, channels: int, fill: Fill) -> None:
-        sd = portaudio()
-        self.flags = 0
-        self.fill = fill
+    if request.output == SILENT:
+        return ClockStream(request, callback)
+    try:
         try:
-            self.stream = sd.OutputStream(
-                samplerate=rate,
-                blocksize=BLOCK,
-                device=device.index,
-                channels=channels,
-                dtype="float32",
-                latency=LATENCY_SECONDS,
-                callback=self.callback,
-            )
-            self.stream.start()
+            sd = portaudio()
+        except DeviceError as error:
+            return fallback.open_fallback(request, callback, str(error))
+        found = listed(sd)
+        if not found:
+            return fallback.open_fallback(request, callback, NO_CARD)
+        output = choose(found, request.output, "output") if request.outputs else None
+        source = choose(found, request.input, "input") if request.inputs else None
+        return negotiate(sd, request, callback, output, source)
+    except DeviceError as error:
+        if silent and not request.particular:
+            return ClockStream(request, callback, str(error))
+        raise
+
+
+def negotiate(sd: Any, request: Request, callback: Callback, output: Device | None, source: Device | None) -> Stream:
+    """The first of the offers that PortAudio accepts. Raises DeviceError with the reason for refusing the first."""
+    reason: Exception | None = None
+    for rate, outputs, inputs in offers(request, output, source):
+        try:
+            return PortAudioStream(sd, request, callback, output, source, rate, outputs, inputs)
         except (sd.PortAudioError, ValueError) as error:
-            raise DeviceError(
-                f"'{device.name}' cannot play {channels} channels at {rate} Hz ({error}); "
-                "choose another --device (list them with: rtae devices)"
-            ) from None
+            reason = reason or error
+            if error.args[1:2] in ((INVALID_DEVICE,), (BAD_COMBINATION,), (UNAVAILABLE,)):
+                reason = error
+                break
+    names = " and ".join(f"'{device.name}' ({device.host})" for device in (output, source) if device)
+    if output and source and output.host != source.host:
+        raise DeviceError(f"{names} cannot run together; choose an input and an output of the same sound system")
+    raise DeviceError(f"{names} cannot be opened ({reason}); choose another one (list them with: rtae devices)")
 
-    def callback(self, out: FloatArray, frames: int, time: object, status: Any) -> None:
-        """PortAudio's thread: move samples, count flags, nothing else."""
-        if status:
-            self.flags += 1
-        self.fill(out)
 
-    @property
-    def active(self) -> bool:
-        """Whether it still asks for sound; False once the device or its server is gone."""
-        return bool(self.stream.active)
+class PortAudioStream(Stream):
+    """A device by PortAudio. Raises its errors where it refuses."""
 
-    @property
-    def latency(self) -> float:
-        """Seconds from `fill` to the speaker, as PortAudio states them."""
-        return float(self.stream.latency)
+    def __init__(
+        self,
+        sd: Any,
+        request: Request,
+        callback: Callback,
+        output: Device | None,
+        source: Device | None,
+        rate: int,
+        outputs: int,
+        inputs: int,
+    ) -> None:
+        used = [device for device in (output, source) if device]
+        name = " / ".join(dict.fromkeys(device.name for device in used))
+        super().__init__(callback, name, used[0].host, rate, outputs, inputs, request.block)
+        # Over PulseAudio the callbacks of a long buffer come in bursts, 0.55 s apart for one of 2 s.
+        self.patience = max(self.patience, request.latency_seconds)
+        self.delays = np.zeros(DELAYS)
+        self.nothing: FloatArray = np.zeros((request.block, 0), np.float32)
+        kind, move = {
+            (True, False): (sd.OutputStream, self.play),
+            (False, True): (sd.InputStream, self.record),
+            (True, True): (sd.Stream, self.play_and_record),
+        }[output is not None, source is not None]
+        both = output is not None and source is not None
+        indices = [device.index for device in (source, output) if device]
+        with quiet_stderr():
+            self.stream = kind(
+                samplerate=rate,
+                blocksize=request.block,
+                device=tuple(indices) if both else indices[0],
+                channels=(inputs, outputs) if both else outputs or inputs,
+                dtype="float32",
+                latency=request.latency_seconds,
+                callback=move,
+                finished_callback=self.finish,
+            )
+        self.error_type = sd.PortAudioError
+        held.add(self)
 
-    def close(self) -> None:
-        """Stop and let go of the device."""
+    def begin(self) -> None:
+        """Start PortAudio's thread."""
+        try:
+            with quiet_stderr():
+                self.stream.start()
+        except self.error_type as error:
+            raise DeviceError(f"'{self.name}' does not start ({error}); choose another device") from None
+
+    def end(self) -> None:
+        """Close, which throws away what is not yet played; may hang."""
         self.stream.close(ignore_errors=True)
+        held.discard(self)
+
+    @property
+    def running(self) -> bool:
+        """As PortAudio says, which knows of a server that ended, not of one that is frozen."""
+        try:
+            return bool(self.stream.active)
+        except self.error_type:
+            return False
+
+    @property
+    def output_latency(self) -> float:
+        """Measured where there were callbacks, since what PortAudio states is too little."""
+        known = self.delays[: self.callbacks]
+        known = known[known > 0]
+        stated = self.stream.latency
+        return float(np.median(known)) if known.size else float(stated[1] if self.inputs else stated)
+
+    @property
+    def input_latency(self) -> float:
+        """As PortAudio states it: the times of recording are wrong over PulseAudio."""
+        stated = self.stream.latency
+        return float(stated[0] if self.outputs else stated) if self.inputs else 0.0
+
+    # -- PortAudio's thread: move samples, count flags, nothing else -------------------------------------------------
+    def play(self, out: FloatArray, frames: int, time: Any, status: Any) -> None:
+        """The callback of an output."""
+        self.note(time, status)
+        self.run(out, None)
+
+    def record(self, source: FloatArray, frames: int, time: Any, status: Any) -> None:
+        """The callback of an input."""
+        self.note(time, status)
+        self.run(self.nothing, source)
+
+    def play_and_record(self, source: FloatArray, out: FloatArray, frames: int, time: Any, status: Any) -> None:
+        """The callback of both."""
+        self.note(time, status)
+        self.run(out, source)
+
+    def note(self, time: Any, status: Any) -> None:
+        """Remember the delay of the output, and count what was lost."""
+        self.delays[self.callbacks % DELAYS] = time.outputBufferDacTime - time.currentTime
+        if status:
+            self.underflows += bool(status.output_underflow or status.output_overflow)
+            self.overflows += bool(status.input_overflow or status.input_underflow)
+
+    def finish(self) -> None:
+        """PortAudio stopped, for whatever reason."""
+        self.finished = True

@@ -1,4 +1,4 @@
-"""Audio files: read anything libsndfile knows, write wav and flac. The only live file that knows `soundfile`.
+"""Audio files: read anything libsndfile knows. `rtae.audio.output` writes them.
 
 Audio is `(channels, samples)` float32, full scale +-1. What a header claims is never trusted with memory: a forged or
 damaged one may claim terabytes, so files are decoded in bounded chunks, and the length is what was decoded.
@@ -7,10 +7,8 @@ damaged one may claim terabytes, so files are decoded in bounded chunks, and the
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 import sys
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,14 +21,13 @@ from rtae.errors import AudioFileError
 MIN_RATE = 1000  # Hz. Less is a damaged header: no recorder writes it, and resampling would blow the file up.
 MAX_RATE = 768_000  # Hz. The fastest converters on sale; libsndfile itself accepts two billion.
 MAX_CHANNELS = 32  # A large mixing desk; libsndfile accepts 1024, which makes every buffer a thousand times larger.
-MAX_WAV_BYTES = 2**32 - 2**16  # A wav counts its bytes in 32 bits; past that its header is silently wrong.
 AUDIO_SUFFIXES = frozenset(
     (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".caf", ".au", ".w64", ".rf64", ".snd")
 )
 
 _READABLE = "wav, flac, ogg (Vorbis, Opus), mp3, aiff, caf, au"
 _TO_CONVERT = (".m4a", ".mp4", ".aac", ".webm", ".wma")  # common, and unknown to libsndfile
-_CHUNK = 65_536  # samples per channel in one call of libsndfile; 8 MiB with 32 channels
+CHUNK = 65_536  # samples per channel in one call of libsndfile; 8 MiB with 32 channels
 # Samples decoded before the target of a seek. An mp3 frame borrows bits of earlier ones, in near silence of many; an
 # Opus decoder needs some past until it rounds alike. Elsewhere one: a seek also "succeeds" where there are no data.
 _SEEK_LEAD = {"MPEG_LAYER_III": 65_536, "OPUS": 2048}
@@ -38,17 +35,17 @@ _OPEN_LENGTH = 2**62  # libsndfile says 2**63 - 1 samples if a header leaves the
 _UNWRITTEN = np.uint32(0x7FC0_DEAD)  # a NaN that nobody writes; marks what the decoder did not fill
 
 
-def _quoted(path: Path) -> str:
-    # A file name may hold line breaks and bytes that are no text; a message is one printable line.
+def quoted(path: Path) -> str:
+    """A path for a message, which is one printable line: a name may hold line breaks and bytes that are no text."""
     return repr(str(path)).replace("\\\\", "\\")
 
 
-def _native(path: Path) -> str | bytes:
-    # soundfile encodes a str strictly, which fails for names that are not UTF-8; bytes go through as they are.
+def native(path: Path) -> str | bytes:
+    """A path for soundfile, which encodes a str strictly and fails for names that are not UTF-8; bytes go through."""
     return str(path) if os.name == "nt" else os.fsencode(path)
 
 
-def _mode(path: Path) -> int:
+def mode_of(path: Path) -> int:
     """The file's type and rights, 0 if it does not exist. Raises OSError or ValueError (NUL) for what cannot be."""
     try:
         return path.stat().st_mode
@@ -56,7 +53,8 @@ def _mode(path: Path) -> int:
         return 0
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
+    """What an exception says, in one line without a full stop."""
     return str(getattr(error, "strerror", None) or str(error) or type(error).__name__).replace("\n", " ").rstrip(".")
 
 
@@ -89,7 +87,7 @@ class _Decoder(sf.SoundFile):  # type: ignore[misc]  # soundfile is untyped
 
 def _check_input(path: Path) -> None:
     try:
-        mode = _mode(path)
+        mode = mode_of(path)
         problem = ""
         if not mode:
             problem = "does not exist; check the path"
@@ -102,19 +100,19 @@ def _check_input(path: Path) -> None:
         else:
             path.open("rb").close()
     except (OSError, ValueError) as error:
-        raise AudioFileError(f"{_quoted(path)} cannot be opened ({_reason(error)}); check path and rights.") from error
+        raise AudioFileError(f"{quoted(path)} cannot be opened ({reason_of(error)}); check path and rights.") from error
     if problem:
-        raise AudioFileError(f"{_quoted(path)} {problem}.")
+        raise AudioFileError(f"{quoted(path)} {problem}.")
 
 
 def _open(path: Path) -> _Decoder:
     try:
-        return _Decoder(_native(path))
+        return _Decoder(native(path))
     except (RuntimeError, TypeError, ValueError, MemoryError, OSError) as error:  # TypeError: a headerless .raw
         advice = f"readable are {_READABLE}."
         if path.suffix.lower() in _TO_CONVERT:
-            advice += f" Convert it first: ffmpeg -i {_quoted(path)} {_quoted(path.with_suffix('.wav'))}"
-        raise AudioFileError(f"{_quoted(path)} is not audio that can be read; {advice}") from error
+            advice += f" Convert it first: ffmpeg -i {quoted(path)} {quoted(path.with_suffix('.wav'))}"
+        raise AudioFileError(f"{quoted(path)} is not audio that can be read; {advice}") from error
 
 
 class AudioReader:
@@ -146,7 +144,7 @@ class AudioReader:
             problem = f"{channels} channels; allowed are 1 to {MAX_CHANNELS}. Mix it down"
         if problem:
             self._file.close()
-            raise AudioFileError(f"{_quoted(self._path)} claims {problem}, or replace it if it is damaged.")
+            raise AudioFileError(f"{quoted(self._path)} claims {problem}, or replace it if it is damaged.")
         samples = samples if 0 <= samples < _OPEN_LENGTH else 0
         return AudioInfo(self._path, rate, channels, samples, self._file.format, self._file.subtype)
 
@@ -174,7 +172,7 @@ class AudioReader:
             raise ValueError(f"Cannot read {count} samples; give 0 or more.")
         chunks = [np.zeros((self.channels, 0), np.float32)]
         while count > 0 and not self._ended:
-            chunk = self._decode(min(count, _CHUNK))
+            chunk = self._decode(min(count, CHUNK))
             broken = ~np.isfinite(chunk)
             self.repaired += int(np.count_nonzero(broken))
             chunk[broken] = 0.0
@@ -183,7 +181,7 @@ class AudioReader:
         return chunks[1] if len(chunks) == 2 else np.concatenate(chunks, axis=1)
 
     def _decode(self, count: int) -> NDArray[np.float32]:
-        """At most `_CHUNK` samples, unrepaired; none at the end, or once the decoder failed."""
+        """At most `CHUNK` samples, unrepaired; none at the end, or once the decoder failed."""
         buffer = np.full((count, self.channels), _UNWRITTEN).view(np.float32)
         failed = False
         try:
@@ -225,7 +223,7 @@ class AudioReader:
     def _skip(self, start: int, target: int) -> bool:
         self._position, self._ended = start, False
         while self._position < target and not self._ended:
-            self._decode(min(target - self._position, _CHUNK))
+            self._decode(min(target - self._position, CHUNK))
         return self._position == target
 
     def close(self) -> None:
@@ -249,9 +247,9 @@ def read_audio(path: str | os.PathLike[str], *, max_seconds: float | None = None
         try:
             audio = reader.read(count)
         except MemoryError as error:
-            raise AudioFileError(f"{_quoted(Path(path))} does not fit in memory; cut it in parts.") from error
+            raise AudioFileError(f"{quoted(Path(path))} does not fit in memory; cut it in parts.") from error
         if audio.shape[1] == 0:
-            raise AudioFileError(f"{_quoted(Path(path))} holds no samples; record or export it again.")
+            raise AudioFileError(f"{quoted(Path(path))} holds no samples; record or export it again.")
         return audio, reader.rate
 
 
@@ -266,8 +264,8 @@ def find_audio(folder: str | os.PathLike[str]) -> list[Path]:
         os.scandir(root).close()
     except (OSError, ValueError) as error:
         reasons = {FileNotFoundError: "does not exist", NotADirectoryError: "is not a folder"}
-        problem = next((text for kind, text in reasons.items() if isinstance(error, kind)), _reason(error))
-        raise AudioFileError(f"{_quoted(root)}: {problem}; give a folder with audio files.") from error
+        problem = next((text for kind, text in reasons.items() if isinstance(error, kind)), reason_of(error))
+        raise AudioFileError(f"{quoted(root)}: {problem}; give a folder with audio files.") from error
     found: list[Path] = []
     seen: set[str] = set()
     for place, folders, names in os.walk(root, followlinks=True):
@@ -281,150 +279,3 @@ def find_audio(folder: str | os.PathLike[str]) -> list[Path]:
 
 
 # Writing ------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Output:
-    format: str
-    channels: int
-    rate: int
-    subtypes: dict[str, int]  # bytes per sample
-
-
-_OUTPUTS = {
-    ".wav": _Output("WAV", MAX_CHANNELS, MAX_RATE, {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4}),
-    ".flac": _Output("FLAC", 8, 655_350, {"PCM_16": 2, "PCM_24": 3}),
-}
-
-
-def check_output(source: Path | None, target: Path) -> None:
-    """Raise AudioFileError unless a wav or flac can be written at `target`, and it is not `source` by another name."""
-    folder = target.parent
-    try:
-        folder_mode, mode = _mode(folder), _mode(target)
-        same = source is not None and bool(mode and _mode(source)) and target.samefile(source)
-    except (OSError, ValueError) as error:  # a name that is too long, a folder that may not be entered
-        raise AudioFileError(f"Cannot write {_quoted(target)}: {_reason(error)}; give another path.") from error
-    problem = ""
-    if target.suffix.lower() not in _OUTPUTS:
-        problem = f"unknown format; its name must end in {' or '.join(_OUTPUTS)}"
-    elif not stat.S_ISDIR(folder_mode):
-        problem = f"there is no folder {_quoted(folder)}; create it first"
-    elif stat.S_ISDIR(mode):
-        problem = "it is a folder; give a file name"
-    elif mode and not stat.S_ISREG(mode):  # replacing /dev/null would break the system
-        problem = "it is a device or a pipe; give another name"
-    elif same:
-        problem = "it is the input file; give another name"
-    elif not os.access(folder, os.W_OK | os.X_OK):
-        problem = f"no permission to write in {_quoted(folder)}; choose another folder"
-    if problem:
-        raise AudioFileError(f"Cannot write {_quoted(target)}: {problem}.")
-
-
-class AudioWriter:
-    """Writes one wav or flac, by suffix. A context manager: the file appears whole on a clean exit, or not at all.
-
-    rate: Hz. subtype: PCM_16, PCM_24 (default), and for wav PCM_32 and FLOAT. The audio goes to a hidden temporary
-    file in the target's folder, which replaces the target at the end; after an exception it is removed and an
-    existing target is as it was. A link is followed.
-
-    Raises AudioFileError if path, rate, channels or subtype do not fit, if the target exists and `overwrite` is
-    False, if the disk fails or fills up, and on exit if there were no samples.
-    """
-
-    def __init__(
-        self, path: str | os.PathLike[str], rate: int, channels: int, subtype: str | None = None, overwrite: bool = True
-    ) -> None:
-        self.path = Path(path)
-        self.samples = 0
-        check_output(None, self.path)
-        if not overwrite and self.path.exists():
-            raise AudioFileError(f"{_quoted(self.path)} exists and is kept; give another name or allow to overwrite.")
-        self._output = _OUTPUTS[self.path.suffix.lower()]
-        self._channels, self._subtype = channels, subtype or "PCM_24"
-        self._check_limits(rate)
-        self._target = Path(os.path.realpath(self.path))
-        # Created by libsndfile and not by `tempfile`, whose files only their owner may read.
-        self._part = self._target.with_name(f".rtae-{uuid.uuid4().hex}.part")
-        try:
-            arguments = (rate, channels, self._subtype, None, self._output.format)
-            self._file = sf.SoundFile(_native(self._part), "w", *arguments)
-        except (RuntimeError, OSError, TypeError, ValueError) as error:
-            self._part.unlink(missing_ok=True)
-            raise self._failure(error) from error
-
-    def _check_limits(self, rate: int) -> None:
-        output, problem = self._output, ""
-        if not 1 <= self._channels <= output.channels:
-            problem = f"{self._channels} channels; allowed are 1 to {output.channels}. Choose fewer channels"
-        elif not MIN_RATE <= rate <= output.rate:
-            problem = f"a rate of {rate} Hz; allowed are {MIN_RATE} to {output.rate} Hz. Choose another rate"
-        elif self._subtype not in output.subtypes:
-            problem = f"subtype {self._subtype}; allowed are {', '.join(output.subtypes)}. Choose another subtype"
-        if problem:
-            raise AudioFileError(f"Cannot write {output.format} {_quoted(self.path)} with {problem} or another format.")
-
-    def _failure(self, error: BaseException) -> AudioFileError:
-        try:
-            full = shutil.disk_usage(self._target.parent).free < 2**20
-        except OSError:  # the folder is gone
-            full = False
-        reason = "the disk is full" if full else _reason(error)
-        advice = "free some space, check the rights of its folder, or choose another folder"
-        return AudioFileError(f"Cannot write {_quoted(self.path)}: {reason}; {advice}.")
-
-    def write(self, block: NDArray[np.float32]) -> None:
-        """Append a block `(channels, n)`. NaN and infinity become 0; all subtypes but FLOAT are clipped to +-1.
-
-        Raises ValueError for another shape, and AudioFileError if the disk fails or a wav would exceed 4 GiB.
-        """
-        if block.ndim != 2 or block.shape[0] != self._channels:
-            raise ValueError(f"Cannot write a block of shape {block.shape}; it must be ({self._channels}, n).")
-        size = (self.samples + block.shape[1]) * self._channels * self._output.subtypes[self._subtype]
-        if self._output.format == "WAV" and size > MAX_WAV_BYTES:
-            raise AudioFileError(
-                f"{_quoted(self.path)} would exceed the 4 GiB of a wav; write a flac or shorter files."
-            )
-        for start in range(0, block.shape[1], _CHUNK):
-            audio = block[:, start : start + _CHUNK].T.astype(np.float32, order="C")  # a copy: the caller's is kept
-            audio[~np.isfinite(audio)] = 0.0
-            if self._subtype != "FLOAT":
-                np.clip(audio, -1.0, 1.0, out=audio)
-            try:
-                self._file.write(audio)
-            except (sf.LibsndfileError, OSError, AssertionError) as error:  # soundfile asserts that all was written
-                raise self._failure(error) from error
-            self.samples += len(audio)
-
-    def close(self) -> None:
-        """Finish the file and put it in its place; `with` does this. Once closed or discarded, nothing happens."""
-        if self._file.closed:
-            return
-        try:
-            self._file.close()
-            if self.samples == 0:
-                raise AudioFileError(f"{_quoted(self.path)} is not written: there are no samples; give some audio.")
-            self._part.replace(self._target)
-        except (sf.LibsndfileError, OSError) as error:
-            raise error if isinstance(error, AudioFileError) else self._failure(error) from error
-        finally:
-            self._part.unlink(missing_ok=True)  # not there any more if all went well
-
-    def discard(self) -> None:
-        """Throw away what was written and leave an existing target alone; `with` does this after an exception."""
-        try:
-            self._file.close()
-        except sf.LibsndfileError:
-            pass  # a full disk; the file goes anyway
-        finally:
-            self._part.unlink(missing_ok=True)
-
-    def __enter__(self) -> AudioWriter:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.discard()

@@ -133,7 +133,7 @@ TINY = NetConfig(
         conv(16, 3),
     ),
     decoder=(
-        up(192, 5),
+        up(192, 4),
         up(192, 3),
         up(192, 4, 2),
         up(128, 4, 2),

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from rtae.audio.file import AudioWriter
+from rtae.audio.output import AudioWriter
 from rtae.errors import TrainingError
 from rtae.nets.autoencoder import Autoencoder
 from rtae.nets.linear import LinearCode
@@ -225,6 +225,16 @@ def prepare_run(config: TrainConfig, run: Path, resume: bool) -> Checkpoint | No
     return checkpoint
 
 
+def start_from(net: Autoencoder, start: Checkpoint) -> None:
+    """Another run's weights. Raises TrainingError where they are those of another network."""
+    if start.config.net != net.config:
+        raise TrainingError(
+            f"The model to start from is another network ({start.config.net.preset}): choose its --model, "
+            "--shortcut-frames and --symmetric"
+        )
+    net.load_state_dict(start.average)
+
+
 def train(
     config: TrainConfig,
     material: Survey,
@@ -233,10 +243,12 @@ def train(
     resume: bool = False,
     held_out: Survey | None = None,
     stop: threading.Event | None = None,
+    start: Checkpoint | None = None,
 ) -> TrainingModule:
     """Train until the budget ends or `stop` is set; either way the run's folder holds a checkpoint to go on from.
 
-    held_out: tracks to validate on, instead of a tenth of the material. Raises TrainingError.
+    held_out: tracks to validate on, instead of a tenth of the material. start: a checkpoint of the same network whose
+    averaged weights are started from, instead of the linear code. Raises TrainingError.
     """
     stop = stop or threading.Event()
     checkpoint = prepare_run(config, run, resume)
@@ -245,6 +257,8 @@ def train(
     net = Autoencoder(config.net)
     linear = fit_linear(training, config)
     net.start_from_linear(torch.from_numpy(linear.basis))
+    if start is not None:
+        start_from(net, start)
     np.save(run / LINEAR_FILE, linear.basis, allow_pickle=False)
     write_record(run, material, held_out or material, training, held)
     module = TrainingModule(config, net)

@@ -1,0 +1,392 @@
+"""The audio process: sources, engine and device, apart from whoever draws or types.
+
+`serve` is its main function: it takes commands from a pipe and answers each with a result or the error's text, looks
+after the device, and ends when its client is gone. `rtae.client` is the other end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+from rtae.audio.device import devices, open_stream
+from rtae.audio.recorder import Recorder
+from rtae.audio.stream import Request, Stream
+from rtae.engine import Engine
+from rtae.errors import DeviceError, ParameterError, RtaeError
+from rtae.feed import Feed
+from rtae.runtime import OnnxModel
+from rtae.session import Session
+from rtae.shared import SharedState
+from rtae.source import FileSource, Generator, Source
+
+POLL_SECONDS = 0.02
+RETRY_SECONDS = 1.0
+EVEN_SECONDS = 0.1  # after a device has filled its own buffer, until it takes its blocks evenly
+HUNG = 70  # exit code: the sound server froze, and PortAudio with it
+MICROPHONE = "microphone"
+SOURCES = (*Generator.KINDS, MICROPHONE)
+MODES: Mapping[str, tuple[int, float, float]] = {
+    # block in frames, device latency in seconds, lead of our ring in seconds beyond a block
+    "live": (256, 0.035, 0.015),
+    "relaxed": (512, 0.1, 0.06),
+}
+
+
+@dataclass(frozen=True)
+class Setup:
+    """All that the audio process needs to be where it was.
+
+    source, second: a file's path, or one of SOURCES; second may be empty. output, input: devices by number or name,
+    None for the system's default, "silent" for none. mode: one of MODES. block: frames, 0 for the mode's.
+    hop, quality: see `rtae.engine.Engine`. loop: start and end in seconds, or None. position: seconds.
+    follow_default: use the default device if the chosen one is gone.
+    """
+
+    model: str
+    source: str = "silence"
+    second: str = ""
+    output: str | None = None
+    input: str | None = None
+    mode: str = "relaxed"
+    block: int = 0
+    hop: int = 2048
+    quality: str = "HQ"
+    channels: int = 2
+    loop: tuple[float, float] | None = None
+    position: float = 0.0
+    playing: bool = False
+    follow_default: bool = False
+    lead_seconds: float = field(default=-1.0)
+
+
+def open_source(name: str, rate: int, channels: int, loop: tuple[float, float] | None = None) -> Source | None:
+    """A source by name; None for the microphone. Raises AudioFileError, ParameterError."""
+    if name == MICROPHONE:
+        return None
+    if name in Generator.KINDS:
+        return Generator(name, rate, channels)
+    return FileSource(Path(name), rate, channels, loop)
+
+
+def wanted_rate(setup: Setup, model: OnnxModel) -> int:
+    """A file's own rate, so that it is played as it is; for the rest the model's."""
+    if setup.source in SOURCES:
+        return model.spec.sample_rate
+    source = FileSource(Path(setup.source), model.spec.sample_rate, 1)
+    source.close()
+    return source.reader.rate
+
+
+class Server:
+    """The state of the audio process and its commands; each method without an underscore in COMMANDS is one."""
+
+    def __init__(self, shared: SharedState, notify: Callable[[str], None]) -> None:
+        self.shared, self.notify = shared, notify
+        self.setup: Setup | None = None
+        self.session: Session | None = None
+        self.stream: Stream | None = None
+        self.retry_at = 0.0
+        self.lost = ""
+        self.stopping = threading.Event()
+        self.worker = threading.Thread(target=self.work, name="rtae-worker", daemon=True)
+        self.worker.start()
+
+    # -- commands ----------------------------------------------------------------------------------------------------
+    def configure(self, setup: Setup) -> dict[str, Any]:
+        """Everything at once: what a start and a restart do."""
+        if setup.mode not in MODES:
+            raise ParameterError(f"No mode {setup.mode!r}; there are {', '.join(MODES)}")
+        model = OnnxModel.load(Path(setup.model))
+        self.close_stream()
+        self.session, self.setup = None, setup
+        self.open_session(setup, model)
+        return self.facts()
+
+    def open(self, source: str, position: float = 0.0) -> dict[str, Any]:
+        """Another source A, from a position; it plays if the last one did."""
+        session, setup = self.ready()
+        needs_input = source == MICROPHONE and session.feed.input is None
+        if needs_input or (setup.source == MICROPHONE) != (source == MICROPHONE):
+            return self.configure(replace(setup, source=source, position=position))
+        fresh = open_source(source, session.rate, session.channels, setup.loop)
+        if fresh is not None:
+            fresh.seek(position)
+        old = session.first
+        session.change(lambda: setattr(session, "first", fresh))
+        if old is not None:
+            old.close()
+        self.setup = replace(setup, source=source)
+        return self.facts()
+
+    def second(self, source: str) -> None:
+        """Another source B, or none if the name is empty."""
+        session, setup = self.ready()
+        if source == MICROPHONE:
+            raise ParameterError("The microphone can only be source A: open it there, and the song as source B")
+        fresh = open_source(source, session.rate, session.channels) if source else None
+        old = session.second
+        session.change(lambda: setattr(session, "second", fresh))
+        if old is not None:
+            old.close()
+        self.setup = replace(setup, second=source)
+
+    def play(self) -> None:
+        """Go on."""
+        self.ready()[0].set_playing(True)
+        self.setup = replace(self.ready()[1], playing=True)
+
+    def pause(self) -> None:
+        """Hold."""
+        self.ready()[0].set_playing(False)
+        self.setup = replace(self.ready()[1], playing=False)
+
+    def seek(self, seconds: float) -> None:
+        """Go to a place in source A."""
+        session, _ = self.ready()
+        if session.first is not None:
+            session.change(lambda: session.first.seek(seconds) if session.first else None)
+
+    def loop(self, start: float | None, end: float = 0.0) -> None:
+        """Loop a region of source A, to its end if `end` is 0; None loops no longer."""
+        session, setup = self.ready()
+        region = None if start is None else (start, end)
+        if isinstance(session.first, FileSource):
+            session.first.loop = region
+        self.setup = replace(setup, loop=region)
+
+    def model(self, folder: str) -> dict[str, Any]:
+        """Another model. It is loaded while the old one plays."""
+        session, setup = self.ready()
+        engine = Engine(OnnxModel.load(Path(folder)), hop=setup.hop, quality=setup.quality)
+        engine.prepare(session.rate, session.channels, second=session.second is not None)
+
+        def swap() -> None:
+            behind = session.position_seconds()
+            session.engine = engine
+            if session.first is not None:
+                session.first.seek(behind)
+
+        session.change(swap)
+        self.setup = replace(setup, model=folder)
+        return self.facts()
+
+    def record(self, path: str, dry: bool = False) -> str:
+        """Record what is heard, or the dry sound; answers with the file's name, which is a free one."""
+        session, _ = self.ready()
+        self.stop_recording()
+        recorder = Recorder(Path(path), session.rate, session.channels)
+        session.record_dry, session.recorder = dry, recorder
+        return str(recorder.path)
+
+    def stop_recording(self) -> float:
+        """End the recording; answers with its seconds."""
+        session, _ = self.ready()
+        recorder, session.recorder = session.recorder, None
+        if recorder is None:
+            return 0.0
+        recorder.stop()
+        if recorder.error is not None:
+            raise recorder.error
+        return recorder.seconds
+
+    def list_devices(self) -> list[Any]:
+        """All devices; new ones are found only while none is open."""
+        return devices(rescan=self.stream is None)
+
+    def facts(self) -> dict[str, Any]:
+        """What was agreed with the device, and the latency in its parts, in samples at the stream's rate."""
+        session, _ = self.ready()
+        stream = self.stream
+        parts = dict(vars(session.engine.latency)) if session.microphone else {}
+        parts["lead"] = session.feed.lead
+        if stream is not None:
+            parts["output device"] = round(stream.output_latency * session.rate)
+            if session.microphone:
+                parts["input device"] = round(stream.input_latency * session.rate)
+        return {
+            "device": stream.name if stream else "",
+            "rate": session.rate,
+            "block": stream.block if stream else 0,
+            "channels": session.channels,
+            "latency": parts,
+            "pid": os.getpid(),
+        }
+
+    # -- behind the commands -----------------------------------------------------------------------------------------
+    def ready(self) -> tuple[Session, Setup]:
+        """Session and setup. Raises DeviceError where there is no device now."""
+        if self.session is None or self.setup is None:
+            raise DeviceError(self.lost or "Nothing is open yet; configure the audio process first")
+        return self.session, self.setup
+
+    def open_session(self, setup: Setup, model: OnnxModel) -> None:
+        """Device, feed, engine, sources; on failure nothing stays open."""
+        block, latency_seconds, lead_seconds = MODES[setup.mode]
+        if setup.lead_seconds >= 0:
+            lead_seconds = setup.lead_seconds
+        live = setup.source == MICROPHONE
+        request = Request(
+            rate=wanted_rate(setup, model),
+            outputs=setup.channels,
+            inputs=setup.channels if live else 0,
+            output=setup.output,
+            input=setup.input,
+            block=setup.block or block,
+            latency_seconds=latency_seconds,
+        )
+        holder: list[Feed] = []
+        stream = open_stream(request, lambda out, block: holder[0].callback(out, block))
+        try:
+            lead = stream.block + round(lead_seconds * stream.rate)
+            feed = Feed(stream.rate, stream.outputs, stream.inputs, stream.block, lead)
+            holder.append(feed)
+            channels = min(setup.channels, 2)
+            engine = Engine(model, hop=setup.hop, quality=setup.quality)
+            session = Session(engine, feed, stream.rate, channels, self.shared)
+            session.microphone = live
+            session.first = open_source(setup.source, stream.rate, channels, setup.loop)
+            session.second = open_source(setup.second, stream.rate, channels) if setup.second else None
+            if session.first is not None:
+                session.first.seek(setup.position)
+            session.prepare()
+            session.playing = setup.playing
+            stream.start()
+            sleep(latency_seconds + EVEN_SECONDS)
+            feed.armed = True
+        except BaseException:
+            stream.close()
+            raise
+        self.stream, self.session, self.lost = stream, session, ""
+
+    def close_stream(self) -> None:
+        """Let go of the device; ends the process if the sound server is frozen, since nothing else helps then."""
+        stream, self.stream = self.stream, None
+        if stream is not None and not stream.close():
+            self.notify("The sound server does not answer; the audio process starts anew")
+            os._exit(HUNG)
+
+    def look_after(self) -> None:
+        """Find out that the device is gone; try to get it back."""
+        stream, session, setup = self.stream, self.session, self.setup
+        if stream is not None and session is not None and setup is not None and stream.failed:
+            self.setup = replace(setup, position=session.position_seconds())
+            self.lost = f"The sound device '{stream.name}' is gone ({stream.failed}); waiting for it"
+            self.notify(self.lost)
+            self.close_stream()
+            self.session = None
+            self.retry_at = monotonic() + RETRY_SECONDS
+        elif stream is None and setup is not None and self.lost and monotonic() > self.retry_at:
+            self.retry_at = monotonic() + RETRY_SECONDS
+            self.reopen(setup)
+
+    def reopen(self, setup: Setup) -> None:
+        """One attempt."""
+        attempts = [setup, replace(setup, output=None, input=None)] if setup.follow_default else [setup]
+        with contextlib.suppress(RtaeError):
+            devices(rescan=True)
+        for attempt in attempts:
+            try:
+                self.open_session(attempt, OnnxModel.load(Path(attempt.model)))
+            except RtaeError:
+                continue
+            self.notify(f"Playing again on '{self.stream.name if self.stream else ''}'")
+            return
+
+    def work(self) -> None:
+        """The worker's thread: keep the feed full."""
+        while not self.stopping.is_set():
+            session = self.session
+            if session is None:
+                sleep(POLL_SECONDS)
+            elif not session.work():
+                sleep(session.pause)
+
+    def end(self) -> None:
+        """Stop everything."""
+        session = self.session
+        if session is not None:
+            session.change(lambda: setattr(session, "playing", False), restart=False)
+            sleep(session.feed.lead / session.rate)
+            if session.recorder is not None:
+                session.recorder.stop()
+        self.stopping.set()
+        self.close_stream()
+
+
+COMMANDS = (
+    "configure",
+    "open",
+    "second",
+    "play",
+    "pause",
+    "seek",
+    "loop",
+    "model",
+    "record",
+    "stop_recording",
+    "list_devices",
+    "facts",
+)
+
+
+def serve(connection: Connection, shared_name: str) -> None:
+    """The main function of the audio process: commands until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the client's to understand
+    shared = SharedState(shared_name)
+    sending = threading.Lock()
+
+    def send(message: tuple[Any, ...]) -> None:
+        with sending, contextlib.suppress(OSError):
+            connection.send(message)
+
+    settle()  # before any thread starts, since threads inherit it
+    server = Server(shared, lambda text: send(("event", text)))
+    send(("event", ""))
+    while True:
+        try:
+            if connection.poll(POLL_SECONDS):
+                number, name, arguments = connection.recv()
+                if name == "end":
+                    break
+                send(answer(server, number, name, arguments))
+        except (EOFError, OSError):
+            # The client is gone and cannot remove the memory that it made.
+            with contextlib.suppress(OSError):
+                shared.memory.unlink()
+            break
+        server.look_after()
+    server.end()
+    # Interpreter exit would call PortAudio once more, which may hang; everything that matters is closed.
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def answer(server: Server, number: int, name: str, arguments: dict[str, Any]) -> tuple[int, bool, Any]:
+    """Run one command."""
+    if name not in COMMANDS:
+        return number, False, ("ParameterError", f"No command {name!r}")
+    try:
+        return number, True, getattr(server, name)(**arguments)
+    except RtaeError as error:
+        return number, False, (type(error).__name__, str(error))
+
+
+def settle() -> None:
+    """Make this process as punctual as the system allows: no garbage collection, short turns, a real-time class."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    sys.setswitchinterval(0.0005)
+    with contextlib.suppress(OSError, AttributeError):
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(5))

@@ -1,0 +1,118 @@
+"""`rtae play`, `rtae live` and `rtae latency`: the command line as a client of the audio process."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.progress import BarColumn, Progress, TextColumn
+
+from rtae.client import Client
+from rtae.errors import DeviceError, RtaeError
+from rtae.host import MICROPHONE, Setup
+from rtae.params import Snapshot
+from rtae.show import bar, clock, say
+
+POLL_SECONDS = 0.1
+
+
+@contextmanager
+def until_ctrl_c() -> Iterator[threading.Event]:
+    """An event that Ctrl-C sets."""
+    stop = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: stop.set())
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def describe(facts: dict[str, Any]) -> str:
+    """The device and the latency in its parts, in words."""
+    rate = facts["rate"]
+    parts = ", ".join(f"{name.replace('_', ' ')} {1000 * n / rate:.0f}" for name, n in facts["latency"].items() if n)
+    total = 1000 * sum(facts["latency"].values()) / rate
+    return f"{facts['device']}, {rate} Hz, blocks of {facts['block']}; latency {total:.0f} ms ({parts})"
+
+
+def play_songs(setup: Setup, songs: Sequence[Path], values: Snapshot, record: Path | None, dry: bool) -> None:
+    """Songs, one after another."""
+    with Client(say) as client, until_ctrl_c() as stop:
+        client.set(values)
+        facts = client.configure(replace(setup, source=str(songs[0])))
+        say(f"On {describe(facts)}. Ctrl-C stops.")
+        start_recording(client, record, dry)
+        with bar(BarColumn(), TextColumn("{task.description}")) as progress:
+            for number, song in enumerate(songs):
+                if number:
+                    client.open(str(song))
+                client.play()
+                say(f"Playing {song.name} through {Path(setup.model).name}")
+                follow(client, stop, progress)
+                if stop.is_set():
+                    break
+        finish(client)
+
+
+def play_live(setup: Setup, values: Snapshot, record: Path | None, dry: bool) -> None:
+    """The microphone, until Ctrl-C."""
+    with Client(say) as client, until_ctrl_c() as stop:
+        client.set(values)
+        facts = client.configure(replace(setup, source=MICROPHONE, playing=True))
+        say(f"On {describe(facts)}. Use headphones: speakers may feed back. Ctrl-C stops.")
+        start_recording(client, record, dry)
+        with bar(TextColumn("{task.description}")) as progress:
+            follow(client, stop, progress)
+        finish(client)
+
+
+def start_recording(client: Client, record: Path | None, dry: bool) -> None:
+    """If it is wanted."""
+    if record is not None:
+        say(f"Recording to {client.record(str(record), dry)}")
+
+
+def follow(client: Client, stop: threading.Event, progress: Progress) -> None:
+    """Show where it stands until the source ends or Ctrl-C."""
+    task = progress.add_task("")
+    ducked = False
+    while not stop.wait(POLL_SECONDS):
+        at = client.status()
+        line = f"{clock(at.position)}{f' / {clock(at.duration)}' if at.duration else ''}   late {at.late:.0f} samples"
+        progress.update(task, completed=at.position, total=at.duration or None, description=line)
+        if at.ducking < 1 and not ducked:
+            say("Feedback: the output is turned down; use headphones, or move the microphone away from the speakers")
+        ducked = at.ducking < 1
+        if at.ended:
+            break
+    progress.remove_task(task)
+
+
+def finish(client: Client) -> None:
+    """Fade out, end the recording, sum up."""
+    at = client.status()
+    try:
+        client.pause()
+        seconds = client.stop_recording()
+    except DeviceError:
+        seconds = 0.0
+    if seconds:
+        say(f"Recorded {clock(seconds)}")
+    say(f"Stopped at {clock(at.position)}; {at.late:.0f} samples came late, {at.overflows:.0f} were lost at the input")
+
+
+def latency_report(setup: Setup) -> None:
+    """The parts of the latency on this machine, for a song and for the microphone."""
+    with Client(say) as client:
+        for name, source in (("song", "silence"), ("microphone", MICROPHONE)):
+            try:
+                facts = client.configure(replace(setup, source=source, playing=True))
+            except RtaeError as error:
+                say(f"{name}: {error}")
+                continue
+            say(f"{name}: {describe(facts)}")

@@ -1,0 +1,201 @@
+"""One stream from its sources to the device: what the audio process does, without the process.
+
+    source A --+                                  +-> scope, latents, meters
+    source B --+-> engine -> guard -> gate -> feed -> device
+    microphone +                         +-> recorder
+
+`work` is called by one thread, again and again, and delivers what the feed wants. Everything that changes what is heard
+is done between two blocks, behind the gate: fade out, change, fade in.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtae.audio.recorder import Recorder
+from rtae.dsp import fade_in
+from rtae.engine import Engine
+from rtae.feed import Feed
+from rtae.guard import FeedbackGuard
+from rtae.params import Snapshot
+from rtae.shared import SharedState, Status
+from rtae.source import Source, to_channels
+
+FloatArray = NDArray[np.float32]
+GATE_SECONDS = 0.01
+BLOCK = 512
+LOAD_SMOOTHING = 0.05
+
+
+class Session:
+    """Sources, an engine and a feed.
+
+    channels: of the engine, 1 or 2; the feed's outputs get copies or a mix. microphone: source A is the device's input.
+    """
+
+    def __init__(self, engine: Engine, feed: Feed, rate: int, channels: int, shared: SharedState) -> None:
+        self.engine, self.feed, self.rate, self.channels, self.shared = engine, feed, rate, channels, shared
+        self.first: Source | None = None
+        self.second: Source | None = None
+        self.microphone = False
+        self.playing = False
+        self.open = 0.0  # the gate, 0 to 1
+        self.skip = 0  # samples of the engine's delay that a file need not wait for
+        self.guard = FeedbackGuard(rate)
+        self.recorder: Recorder | None = None
+        self.record_dry = False
+        self.load = 0.0
+        self.input_peak = self.output_peak = 0.0
+        self.after_end = 0  # samples delivered since the source ended
+        self.shown = engine.windows.bent
+        self.lock = threading.Lock()  # between `work` and `change`; the device's callback takes none
+        self.prepare()
+
+    # -- changes, from the thread that takes commands ----------------------------------------------------------------
+    def change(self, action: Callable[[], None], restart: bool = True) -> None:
+        """Do something between two blocks, inaudibly: what sounds fades out first, and what comes then fades in.
+
+        restart: the engine starts afresh at the source's place, so that no old sound is left in it.
+        """
+        with self.lock:
+            if self.open > 0:
+                self.deliver(self.fading_block())
+            action()
+            if restart:
+                self.prepare()
+
+    def fading_block(self) -> FloatArray:
+        """The last block of what sounds now, down to silence."""
+        count = max(8, round(GATE_SECONDS * self.rate))
+        block = self.produce(count, self.shared.snapshot())
+        self.open = 0.0
+        return np.asarray(block * fade_in(count)[::-1], np.float32)
+
+    def prepare(self) -> None:
+        """The engine, for the sources there are. A file's sound comes at once; a microphone waits as it must."""
+        self.engine.prepare(self.rate, self.channels, second=self.second is not None)
+        self.skip = 0 if self.microphone else self.engine.latency.total
+        self.after_end = 0
+
+    def set_playing(self, playing: bool) -> None:
+        """Play or pause."""
+        self.change(lambda: setattr(self, "playing", playing), restart=False)
+
+    # -- work, from the worker's thread ------------------------------------------------------------------------------
+    def work(self) -> bool:
+        """Deliver what the feed wants; False if that was nothing."""
+        wanted = self.feed.wanted()
+        if self.microphone and self.feed.input is not None:
+            wanted = min(wanted, self.feed.input.stored)
+        if wanted == 0:
+            return False
+        start = perf_counter()
+        with self.lock:
+            wanted = min(wanted, BLOCK)
+            values = self.shared.snapshot()
+            if self.playing:
+                block = self.gated(self.produce(wanted, values))
+            else:
+                self.drop_input(wanted)
+                block = np.zeros((self.channels, wanted), np.float32)
+            self.deliver(block)
+        busy = (perf_counter() - start) / (wanted / self.rate)
+        self.load += LOAD_SMOOTHING * (busy - self.load)
+        self.publish()
+        return True
+
+    def produce(self, count: int, values: Snapshot) -> FloatArray:
+        """The next samples out of the engine, (channels, count); a file's are there without delay."""
+        while self.skip:
+            part = min(self.skip, BLOCK * 8)
+            self.engine.process(self.take(part), values)
+            self.skip -= part
+        dry = self.take(count)
+        wet = (
+            self.guard.process(self.engine.process(dry, values))
+            if self.microphone
+            else self.engine.process(dry, values)
+        )
+        self.input_peak = float(np.abs(dry[: self.channels]).max(initial=0))
+        self.shared.write_scope(dry[: self.channels].mean(axis=0), wet.mean(axis=0))
+        if self.engine.windows.bent is not self.shown:
+            self.shown = self.engine.windows.bent
+            self.shared.write_latents(self.shown[0])
+        if self.recorder is not None:
+            self.recorder.feed(dry[: self.channels] if self.record_dry else wet)
+        return wet
+
+    def take(self, count: int) -> FloatArray:
+        """The next samples of the sources, (channels, count), those of the second one below."""
+        if self.microphone and self.feed.input is not None:
+            first = to_channels(self.feed.input.read(count), self.channels)
+            first = np.pad(first, ((0, 0), (0, count - first.shape[1])))
+        elif self.first is not None:
+            first = self.first.read(count)
+            self.after_end = self.after_end + count if self.first.ended else 0
+        else:
+            first = np.zeros((self.channels, count), np.float32)
+        return first if self.second is None else np.concatenate([first, self.second.read(count)])
+
+    def drop_input(self, count: int) -> None:
+        """While paused, what the microphone hears is not kept for later."""
+        if self.feed.input is not None:
+            self.feed.input.read(count)
+
+    def gated(self, block: FloatArray) -> FloatArray:
+        """Open the gate, if it is not open yet."""
+        if self.open == 1.0:
+            return block
+        slope = np.arange(1, block.shape[1] + 1) / max(8, round(GATE_SECONDS * self.rate))
+        gains = np.minimum(1.0, self.open + slope)
+        self.open = float(gains[-1])
+        return np.asarray(block * gains, np.float32)
+
+    def deliver(self, block: FloatArray) -> None:
+        """To the device's ring."""
+        self.output_peak = float(np.abs(block).max(initial=0))
+        self.feed.output.write(to_channels(block, self.feed.output.data.shape[0]))
+
+    @property
+    def ended(self) -> bool:
+        """The source has nothing more, and all of it has sounded."""
+        return self.after_end >= self.engine.latency.total
+
+    @property
+    def pause(self) -> float:
+        """Seconds that the worker may sleep when there is nothing to do: far less than what waits for the device."""
+        return min(0.005, (self.feed.lead - self.feed.reserve) / self.rate / 8)
+
+    def position_seconds(self) -> float:
+        """Where in source A the sound is that leaves the engine now."""
+        if self.first is None:
+            return 0.0
+        ahead = 0.0 if self.microphone or self.skip else self.engine.latency.total / self.rate
+        return max(0.0, self.first.position - ahead)
+
+    def publish(self) -> None:
+        """The status, for the client."""
+        source = self.first
+        meters = self.engine.meters
+        self.shared.set_status(
+            Status(
+                position=self.position_seconds(),
+                duration=source.duration if source else 0.0,
+                playing=float(self.playing),
+                ended=float(self.ended),
+                input_peak=self.input_peak,
+                output_peak=self.output_peak,
+                limiter_gain=meters.limiter_gain,
+                ducking=self.guard.gain,
+                broken=meters.broken,
+                late=self.feed.late,
+                overflows=self.feed.overflows,
+                load=self.load,
+                recorded_seconds=self.recorder.seconds if self.recorder else 0.0,
+            )
+        )

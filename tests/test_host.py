@@ -1,0 +1,236 @@
+"""The audio process and its client, on the silent clock and on a real sound server."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rtae.audio.file import read_audio
+from rtae.audio.output import AudioWriter
+from rtae.client import Client
+from rtae.engine import Engine
+from rtae.errors import AudioFileError, DeviceError, ModelError, ParameterError
+from rtae.host import Setup
+from rtae.nets.config import SMALL
+from rtae.params import Snapshot
+from rtae.render import render
+from rtae.runtime import OnnxModel
+
+RATE = 44_100
+PATIENCE_SECONDS = 20.0
+RENDER_ATOL = 1e-3  # full scale; measured 1.2e-7, the step of 24 bits
+QUIET = Snapshot().replace(output_gain=-24)
+
+
+def wait_for(condition, seconds=PATIENCE_SECONDS):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, files_of, store_model):
+    """A folder with a model, and two songs of a few seconds."""
+    place = tmp_path_factory.mktemp("host")
+    store_model(place / "model", files_of(SMALL))
+    rng = np.random.default_rng(0)
+    for name, seconds in (("song.wav", 4), ("other.wav", 3)):
+        with AudioWriter(place / name, RATE, 2) as out:
+            out.write(rng.normal(0, 0.1, (2, seconds * RATE)).astype(np.float32))
+    return place
+
+
+@pytest.fixture
+def setup(folder):
+    return Setup(model=str(folder / "model"), source=str(folder / "song.wav"), output="silent")
+
+
+@pytest.fixture
+def heard():
+    return []
+
+
+@pytest.fixture
+def client(heard):
+    with Client(heard.append) as running:
+        running.set(QUIET)
+        yield running
+
+
+def test_it_plays_to_the_end(client, setup):
+    facts = client.configure(setup)
+    assert (facts["rate"], facts["channels"]) == (RATE, 2)
+    assert facts["latency"]["lead"] > facts["block"]
+    client.play()
+    wait_for(lambda: client.status().ended)
+    at = client.status()
+    assert at.position == pytest.approx(4.0, abs=0.3)
+    assert at.output_peak > 0 or at.position > 3.5
+    assert client.shared.newest("scope", 4096).shape == (2, 4096)
+    assert np.abs(client.shared.newest("latents", 100)[:16]).max() > 0
+
+
+def test_pause_holds_and_seek_goes(client, setup):
+    client.configure(setup)
+    client.play()
+    wait_for(lambda: client.status().position > 0.5)
+    client.pause()
+    held = client.status().position
+    time.sleep(0.3)
+    assert client.status().position == pytest.approx(held, abs=0.05)
+    assert client.status().output_peak == 0
+    client.seek(3.0)
+    client.play()
+    wait_for(lambda: client.status().position > 3.1)
+
+
+def test_a_loop_never_ends(client, setup):
+    client.configure(setup)
+    client.loop(0.5, 1.0)
+    client.play()
+    deadline = time.monotonic() + 2.5
+    while time.monotonic() < deadline:
+        assert client.status().position < 1.6
+        time.sleep(0.05)
+    assert not client.status().ended
+
+
+def test_errors_come_back_as_what_they_are(client, setup, folder):
+    with pytest.raises(DeviceError, match="configure"):
+        client.play()
+    client.configure(setup)
+    client.play()
+    with pytest.raises(AudioFileError, match="does not exist"):
+        client.open(str(folder / "nowhere.wav"))
+    with pytest.raises(ModelError):
+        client.model(str(folder / "nowhere"))
+    with pytest.raises(ParameterError, match="place in a song"):
+        client.seek(float("nan"))
+    with pytest.raises(ParameterError, match="relaxed"):
+        client.configure(Setup(model=setup.model, mode="furious"))
+    wait_for(lambda: client.status().position > 1.0)  # it played on all the time
+
+
+def test_another_song_and_another_model_while_it_plays(client, setup, folder):
+    client.configure(setup)
+    client.play()
+    client.open(str(folder / "other.wav"), 1.0)
+    wait_for(lambda: 1.0 < client.status().position < 3.0)
+    client.second(str(folder / "song.wav"))
+    client.set(QUIET.replace(interpolation=0.5))
+    before = client.status().position
+    client.model(setup.model)
+    wait_for(lambda: client.status().position > before + 0.3)
+    client.second("")
+
+
+def test_a_killed_audio_process_comes_back_where_it_was(client, setup, heard):
+    client.configure(setup)
+    client.play()
+    wait_for(lambda: client.status().position > 1.0)
+    at, died = client.status().position, client.process.pid
+    os.kill(died, signal.SIGKILL)
+    wait_for(lambda: client.restarts == 1)
+    wait_for(lambda: client.status().position > at + 0.2)
+    assert client.process.pid != died
+    assert any("started again" in text for text in heard)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+def test_what_is_recorded_is_the_render(client, setup, folder, tmp_path, suffix):
+    client.configure(setup)
+    path = client.record(str(tmp_path / f"take.{suffix}"))
+    client.play()
+    wait_for(lambda: client.status().ended)
+    assert client.stop_recording() > 3.9
+    render(folder / "song.wav", tmp_path / "render.wav", Engine(OnnxModel.load(folder / "model")), QUIET)
+    recorded, expected = read_audio(path)[0], read_audio(tmp_path / "render.wav")[0]
+    count = min(recorded.shape[1], expected.shape[1])
+    assert count > 3.9 * RATE
+    assert np.abs(recorded[:, :count] - expected[:, :count]).max() <= RENDER_ATOL
+
+
+def test_two_at_once(setup):
+    with Client() as first, Client() as second:
+        for one in (first, second):
+            one.configure(setup)
+            one.play()
+        wait_for(lambda: min(first.status().position, second.status().position) > 0.5)
+        assert first.shared.name != second.shared.name
+
+
+ORPHAN = """
+import json, os, sys, time
+from rtae.client import Client
+from rtae.host import Setup
+
+if __name__ == "__main__":
+    client = Client()
+    client.configure(Setup(model=sys.argv[1], source=sys.argv[2], output="silent"))
+    client.play()
+    print(json.dumps([client.process.pid, client.shared.name]), flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_killed_client_leaves_nothing_behind(setup, tmp_path):
+    script = tmp_path / "orphan.py"
+    script.write_text(ORPHAN)
+    with subprocess.Popen([sys.executable, script, setup.model, setup.source], stdout=subprocess.PIPE) as parent:
+        pid, name = json.loads(parent.stdout.readline())
+        assert Path(f"/proc/{pid}").exists()
+        parent.kill()
+        parent.wait()
+        wait_for(lambda: not Path(f"/proc/{pid}").exists())
+        wait_for(lambda: not Path(f"/dev/shm/{name.lstrip('/')}").exists())  # noqa: S108 - where Linux keeps them
+
+
+LOOPBACK = """
+import subprocess, sys, time
+from rtae.client import Client
+from rtae.host import Setup
+from rtae.params import Snapshot
+
+if __name__ == "__main__":
+    model, song, raw = sys.argv[1:]
+    command = "parec --device=test.monitor --format=float32le --rate=44100 --channels=2 --latency-msec=50".split()
+    with open(raw, "wb") as out, subprocess.Popen(command, stdout=out) as recorder, Client() as client:
+        client.set(Snapshot().replace(output_gain=-24))
+        client.configure(Setup(model=model, source=song))
+        time.sleep(0.5)
+        client.play()
+        while not client.status().ended:
+            time.sleep(0.05)
+        time.sleep(0.5)
+        late = client.status().late
+        recorder.terminate()
+    print(int(late))
+"""
+
+
+def test_what_the_loopback_records_is_the_render(server, setup, folder, tmp_path):
+    _, environment = server
+    script, raw = tmp_path / "loopback.py", tmp_path / "raw"
+    script.write_text(LOOPBACK)
+    command = [sys.executable, script, setup.model, setup.source, raw]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "0"  # no sample came late
+    heard = np.fromfile(raw, "<f4").reshape(-1, 2).T
+    render(folder / "song.wav", tmp_path / "render.wav", Engine(OnnxModel.load(folder / "model")), QUIET)
+    expected = read_audio(tmp_path / "render.wav")[0]
+    # A random network's answer is mostly the same in every frame, so it is its changes that tell where the song is.
+    probe = np.diff(expected[:, RATE : RATE + 4096])
+    windows = np.lib.stride_tricks.sliding_window_view(np.diff(heard), 4096 - 1, axis=1)[0]
+    offset = int(np.argmin([np.abs(window - probe[0]).max() for window in windows])) - RATE
+    fade = RATE // 50
+    part = heard[:, offset + fade : offset + expected.shape[1]]
+    assert np.abs(part - expected[:, fade : fade + part.shape[1]]).max() <= RENDER_ATOL
+    assert part.shape[1] > 3.9 * RATE
