@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Sequence
@@ -15,8 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rtae.errors import ExportError, TrainingError
+from rtae.errors import AudioFileError, ExportError, ModelError, TrainingError
 from rtae.nets.autoencoder import Autoencoder
+from rtae.nets.config import NetConfig
 from rtae.nets.linear import LinearCode
 from rtae.nets.reach import computed_reach
 from rtae.runtime import OnnxModel
@@ -24,6 +26,7 @@ from rtae.spec import CARD_FILE, DECODER_FILE, ENCODER_FILE, LINEAR_FILE, SPEC_F
 from rtae.training.checkpoint import Checkpoint
 from rtae.training.data import Track, survey
 from rtae.training.losses import quality, spectral_distance
+from rtae.training.module import first_line
 from rtae.training.run import DATA_FILE, middle
 
 from .card import card
@@ -52,6 +55,14 @@ def check_target(name: str, into: Path, overwrite: bool) -> Path:
     if not NAME.fullmatch(name):
         raise ExportError(f"{name!r} cannot name a model: use letters, digits, dots, dashes and underscores")
     target = into / name
+    if target.exists() and not target.is_dir():
+        raise ExportError(f"{target} is a file; choose another --name, or move it away")
+    try:
+        into.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExportError(f"The folder {into} cannot be made ({error.strerror}); choose another --into") from None
+    if not os.access(into, os.W_OK | os.X_OK):
+        raise ExportError(f"No permission to write in {into}; choose another --into")
     if target.exists() and not overwrite:
         raise ExportError(f"There is a model in {target} already; choose another --name, or add --overwrite")
     return target
@@ -64,7 +75,8 @@ def load_network(run: Path) -> tuple[Checkpoint, Autoencoder]:
     try:
         net.load_state_dict(checkpoint.average)
     except RuntimeError as error:
-        raise TrainingError(f"The checkpoint in {run} does not fit its own configuration: {error}") from None
+        reason = first_line(error)
+        raise TrainingError(f"The checkpoint in {run} does not fit its own configuration: {reason}") from None
     if not all(bool(torch.isfinite(value).all()) for value in net.state_dict().values()):
         raise ExportError(f"The checkpoint in {run} holds values that are not finite; train again")
     return checkpoint, net.eval()
@@ -80,6 +92,7 @@ def load_tracks(run: Path, data: Path | None) -> tuple[dict[str, Any], list[Trac
         folder = data or Path(record["folder"])
         held_folder = data or Path(record["held_out_folder"])
         names = set(record["training"]), set(record["held_out"])
+        record["minutes"] = float(record["minutes"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ExportError(
             f"{run / DATA_FILE}, which says what the run was trained on, is not usable: {error}"
@@ -87,7 +100,10 @@ def load_tracks(run: Path, data: Path | None) -> tuple[dict[str, Any], list[Trac
     config = Checkpoint.load(run).config
     groups = []
     for place, wanted in zip((folder, held_folder), names, strict=True):
-        found = survey(place, config.net.sample_rate, config.crop).tracks
+        try:
+            found = survey(place, config.net.sample_rate, config.crop).tracks
+        except (AudioFileError, TrainingError) as error:
+            raise ExportError(f"{error} (it was trained on these songs; if they moved, say --data FOLDER)") from None
         groups.append([track for track in found if track.path.relative_to(place).as_posix() in wanted])
     if not groups[0] or not groups[1]:
         raise ExportError(f"The songs that the run was trained on are not in {folder}; say where with --data FOLDER")
@@ -121,12 +137,12 @@ def held_out_quality(reconstruct: Callable[[FloatArray], FloatArray], tracks: Se
     return float(si_sdr), float(mr_stft)
 
 
-def read_linear(run: Path) -> LinearCode:
-    """The linear code that was fitted to the run's training tracks."""
+def read_linear(run: Path, config: NetConfig) -> LinearCode:
+    """The linear code that was fitted to the run's training tracks. Raises ExportError."""
     try:
-        return LinearCode(np.load(run / LINEAR_FILE, allow_pickle=False))
-    except (OSError, ValueError) as error:
-        raise ExportError(f"{run / LINEAR_FILE} cannot be read: {error}") from None
+        return LinearCode.load(run / LINEAR_FILE, config.latent_dim, config.stride)
+    except ModelError as error:
+        raise ExportError(str(error)) from None
 
 
 def build(
@@ -195,7 +211,7 @@ def export(
     """
     target = check_target(name, into, overwrite)
     checkpoint, net = load_network(run)
-    linear = read_linear(run)
+    linear = read_linear(run, net.config)
     say("reading the songs that it was trained on")
     record, tracks, held = load_tracks(run, data)
     say("measuring the latents")
@@ -223,11 +239,15 @@ def write(target: Path, files: dict[str, bytes], linear: LinearCode) -> None:
         beside.mkdir(parents=True)
         for name, content in files.items():
             (beside / name).write_bytes(content)
-        np.save(beside / LINEAR_FILE, linear.basis, allow_pickle=False)
+        linear.save(beside / LINEAR_FILE)
         if target.exists():
             target.replace(old)
         beside.replace(target)
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
-        shutil.rmtree(beside, ignore_errors=True)
         raise ExportError(f"{target} cannot be written ({error.strerror}); choose another --into") from None
+    finally:
+        # Whatever happened, Ctrl-C included: the old model or the new one, and nothing else.
+        if old.exists() and not target.exists():
+            old.replace(target)
+        shutil.rmtree(beside, ignore_errors=True)

@@ -40,9 +40,9 @@ def find(name: str) -> Path:
     if name in models:
         return models[name]
     path = Path(name)
-    if (path / SPEC_FILE).is_file():
+    if name and (path / SPEC_FILE).is_file():
         return path
-    if path.is_dir():
+    if name and path.is_dir():
         raise ModelError(f"{path} holds no model: there is no {SPEC_FILE} in it")
     there = f"there are {', '.join(sorted(models))}" if models else "there are none"
     raise ModelError(f"No model {name!r}; {there}. Export one with: rtae export RUN --name {path.name or 'NAME'}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -253,7 +254,7 @@ def train(
     waveform_weight: Annotated[float, typer.Option(help="Weight of the waveform term beside the spectral one.")] = 0.5,
     validate_every: Annotated[int, typer.Option(min=1, help="Steps between two validations.")] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and examples.")] = 0,
-    threads: Annotated[int | None, typer.Option(min=1, help="Processor cores to use [default: all].")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, max=1024, help="Processor cores to use [default: all].")] = None,
 ) -> None:
     """Train a model on a folder of songs. Ctrl-C stops and keeps a checkpoint that --resume continues."""
     require_extra("train", "torch", "lightning", "auraloss", "torchmetrics", "safetensors")
@@ -336,6 +337,9 @@ def root(
 
 def main() -> None:
     """Run; an error of the outside world is one line and exit code 1, a wrong option exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a file name may hold what the terminal cannot show
     try:
         app()
     except RtaeError as error:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from rtae.audio.file import find_audio, read_audio
-from rtae.errors import AudioFileError, ModelError, RtaeError
+from rtae.errors import AudioFileError, RtaeError
 from rtae.nets.linear import LinearCode
 from rtae.runtime import OnnxModel
 from rtae.spec import LINEAR_FILE
@@ -55,13 +55,7 @@ def linear_code(folder: Path, model: OnnxModel) -> LinearCode | None:
     path = folder / LINEAR_FILE
     if not path.exists():
         return None
-    try:
-        basis = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read: {error}") from None
-    if basis.shape != (model.spec.latent_dim, model.spec.stride):
-        raise ModelError(f"{path} is not the linear code of '{model.spec.name}'; export the model again")
-    return LinearCode(basis.astype(np.float32))
+    return LinearCode.load(path, model.spec.latent_dim, model.spec.stride)
 
 
 def systems_of(folders: Sequence[Path]) -> dict[str, tuple[int, Callable[[FloatArray], FloatArray]]]:
@@ -69,7 +63,7 @@ def systems_of(folders: Sequence[Path]) -> dict[str, tuple[int, Callable[[FloatA
     systems: dict[str, tuple[int, Callable[[FloatArray], FloatArray]]] = {}
     for folder in folders:
         model = OnnxModel.load(folder)
-        rate, name = model.spec.sample_rate, folder.name
+        rate, name = model.spec.sample_rate, folder.name if folder.name not in systems else str(folder)
         linear = linear_code(folder, model)
         label = f"linear {model.spec.stride} to {model.spec.latent_dim}"
         if linear is not None and label not in systems:
@@ -120,4 +114,7 @@ def resampled(audio: FloatArray, rate: int, own: int) -> FloatArray:
 def measure(function: Callable[[FloatArray], FloatArray], audio: FloatArray, distance: torch.nn.Module) -> Score:
     """One system on one track."""
     output = np.ascontiguousarray(function(audio)[:, : audio.shape[1]])
-    return Score(*quality(torch.from_numpy(output)[None], torch.from_numpy(audio)[None], distance))
+    score = Score(*quality(torch.from_numpy(output)[None], torch.from_numpy(audio)[None], distance))
+    if not (np.isfinite(score.si_sdr) and np.isfinite(score.mr_stft)):
+        raise AudioFileError("so loud that its figures are not finite")
+    return score

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -56,14 +58,31 @@ def bar(*columns: Any) -> Iterator[Progress]:
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write figures beside the target and rename. Raises AudioFileError's kin where that is not possible."""
+    """Write figures beside the target and rename; what is not finite is null. Raises AudioFileError."""
     beside = path.with_name(path.name + ".part")
     try:
-        beside.write_text(json.dumps(content, indent=1) + "\n")
+        beside.write_text(json.dumps(jsonable(content), indent=1) + "\n")
         beside.replace(path)
     except OSError as error:
         raise AudioFileError(f"{path} cannot be written ({error.strerror}); choose another --json") from None
+    finally:
+        beside.unlink(missing_ok=True)
     say(f"Wrote {path}")
+
+
+def jsonable(content: Any) -> Any:
+    """The content with None in place of NaN and infinity, which JSON does not have."""
+    if isinstance(content, dict):
+        return {key: jsonable(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [jsonable(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
+def check_json(path: Path | None) -> None:
+    """Find out before the work that figures can be written there. Raises AudioFileError."""
+    if path is not None and (path.is_dir() or not path.name or not path.absolute().parent.is_dir()):
+        raise AudioFileError(f"{path} cannot be written: it is a folder, or is in none; choose another --json")
 
 
 # -- playing and rendering -------------------------------------------------------------------------------------------
@@ -109,8 +128,8 @@ def model_table() -> None:
         past = f"{1000 * spec.reach.receptive_field / spec.sample_rate:.0f} ms" if spec.reach else "unknown"
         quality = spec.training.get("si_sdr_db")
         table.add_row(
-            name,
-            spec.preset,
+            escape(name),
+            escape(spec.preset),
             f"{spec.sample_rate} Hz",
             f"{spec.latent_dim} x",
             f"{spec.frame_rate:.0f}",
@@ -119,6 +138,8 @@ def model_table() -> None:
             origin,
         )
     console.print(table)
+    if not table.row_count:
+        say("No model can be used; export one with: rtae export RUN --name NAME")
     for error in broken:
         say(f"Not usable: {error}")
 
@@ -149,6 +170,7 @@ def bench_table(names: Sequence[str], target: Path | None) -> None:
     from rtae.models import available, find
     from rtae.runtime import OnnxModel
 
+    check_json(target)
     chosen = [find(name) for name in names] or list(available().values())
     results = []
     with bar(TextColumn("{task.description}")) as progress:
@@ -160,7 +182,7 @@ def bench_table(names: Sequence[str], target: Path | None) -> None:
     for result in results:
         for cost in result.hops:
             hops.add_row(
-                result.model,
+                escape(result.model),
                 str(cost.hop),
                 f"{cost.encode_ms:.3f} ms",
                 f"{cost.decode_ms:.3f} ms",
@@ -171,13 +193,13 @@ def bench_table(names: Sequence[str], target: Path | None) -> None:
     latency = Table("model", "hop", "crossfade", "look-ahead", "resampling", "limiter", "sum", title="latency, samples")
     for result in results:
         ratios.add_row(
-            result.model,
+            escape(result.model),
             f"{result.engine_over_bare:.2f}",
             f"{result.real_time_factor:.0f}",
             f"{result.full_over_slices:.1f}",
         )
         parts = [str(value) for value in asdict(result.latency).values()]
-        latency.add_row(result.model, *parts, f"{result.latency.total} = {result.latency_ms} ms")
+        latency.add_row(escape(result.model), *parts, f"{result.latency.total} = {result.latency_ms} ms")
     console.print(ratios)
     console.print(latency)
     say(f"Ratios: hops of about 2048 samples, full windows at about 2205. Latency: at {DEVICE_RATE} Hz.")
@@ -226,7 +248,7 @@ def training(
     prepare_run(config, out, resume)
     begin = Checkpoint.load(available().get(start, Path(start))) if start else None
     if threads is not None:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(min(threads, os.cpu_count() or 1))
     rate, crop = config.net.sample_rate, config.crop
     material = survey_folder(folder, rate, crop)
     held = survey_folder(held_out, rate, crop) if held_out else None
@@ -296,6 +318,7 @@ def evaluation_table(names: Sequence[str], songs: Path, target: Path | None) -> 
     from rtae.evaluate import evaluate
     from rtae.models import find
 
+    check_json(target)
     folders = [find(name) for name in names]
     with bar(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}")) as progress:
         task = progress.add_task("")
@@ -317,7 +340,7 @@ def evaluation_table(names: Sequence[str], songs: Path, target: Path | None) -> 
 
 def print_scores(result: Evaluation) -> None:
     """One row a track, the mean last."""
-    table = Table("track", *result.systems, title="SI-SDR in dB / multi-resolution STFT distance")
+    table = Table("track", *map(escape, result.systems), title="SI-SDR in dB / multi-resolution STFT distance")
     means = {name: result.mean(name) for name in result.systems}
     for track, row in [*result.scores.items(), ("mean", means)]:
         if track == "mean":

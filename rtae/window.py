@@ -71,7 +71,10 @@ class Windows:
         self.decoder_past = reach.decoder_past if reach else spec.window // spec.stride
         ahead = grid_up(reach.encoder_future, spec.stride) + reach.decoder_future * spec.stride if reach else 0
         if ahead + crossfade + hop + spec.stride > spec.window:
-            raise ParameterError(f"a hop of {hop} and a crossfade of {crossfade} do not fit a window of {spec.window}")
+            raise ParameterError(
+                f"a hop of {hop} and a crossfade of {crossfade} do not fit a window of {spec.window}; "
+                f"hops up to {spec.window - ahead - crossfade - 2 * spec.stride} do"
+            )
         self.encoder_wait = grid_up(reach.encoder_future, spec.stride) if reach else 0
         self.look_ahead = ahead
         self.delay = crossfade + ahead

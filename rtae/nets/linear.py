@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from rtae.errors import ModelError
 
 FloatArray = NDArray[np.float32]
 
@@ -34,6 +37,29 @@ class LinearCode:
         kept = min(latent_dim, stride)
         basis[:kept] = vectors[:, ::-1].T[:kept]
         return cls(basis)
+
+    def save(self, path: Path) -> None:
+        """Write the basis as .npy, beside and renamed. Raises OSError."""
+        beside = path.with_name(path.name + ".part")
+        with beside.open("wb") as out:
+            np.save(out, self.basis, allow_pickle=False)
+        beside.replace(path)
+
+    @classmethod
+    def load(cls, path: Path, latent_dim: int, stride: int) -> LinearCode:
+        """The code in a file. Raises ModelError where it is none of this size."""
+        problem = f"it is not a table of {latent_dim} x {stride} finite numbers"
+        try:
+            basis = np.load(path, allow_pickle=False)
+        except OSError as error:
+            problem = error.strerror or problem
+        except (ValueError, EOFError):
+            pass  # numpy would advise to load it as a pickle
+        else:
+            fits = isinstance(basis, np.ndarray) and basis.shape == (latent_dim, stride) and basis.dtype.kind == "f"
+            if fits and bool(np.isfinite(basis).all()):
+                return cls(basis.astype(np.float32))
+        raise ModelError(f"{path} is not the linear code of this model ({problem}); train or export it again")
 
     def reconstruct(self, audio: FloatArray) -> FloatArray:
         """Audio (..., samples) through the code: encoded, decoded, cut to the length it had."""

@@ -6,6 +6,7 @@ Never a pickle. Written beside and renamed, so an interrupted run leaves the las
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -60,7 +61,10 @@ class Checkpoint:
                     groups[group][name] = file.get_tensor(key)
             if facts["format"] > FORMAT:
                 raise TrainingError(f"{path} was written by a later version of this program: update it")
-            return cls(TrainConfig.from_dict(facts["config"]), int(facts["step"]), float(facts["seconds"]), **groups)
+            step, seconds = int(facts["step"]), float(facts["seconds"])
+            if step < 0 or not 0 <= seconds < math.inf:
+                raise ValueError(f"it stands at step {step}, after {seconds} s")
+            return cls(TrainConfig.from_dict(facts["config"]), step, seconds, **groups)
         except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
             if isinstance(error, TrainingError):
                 raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from rtae.errors import TrainingError
 from rtae.nets.config import NetConfig
 
 CONFIG_FILE = "config.json"
+LARGEST_BATCH = 1024
+LARGEST_CROP = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,13 @@ class TrainConfig:
     def __post_init__(self) -> None:
         checks = {
             "steps must be at least 1": self.steps is None or self.steps >= 1,
-            "minutes must be above 0": self.minutes is None or self.minutes > 0,
+            "minutes must be above 0 and finite": self.minutes is None or 0 < self.minutes < math.inf,
             "give a budget: steps or minutes": self.steps is not None or self.minutes is not None,
             "crop must be at least 4096 samples": self.crop >= 4096,
-            "batch must be at least 1": self.batch >= 1,
+            f"batch must lie in [1, {LARGEST_BATCH}]": 1 <= self.batch <= LARGEST_BATCH,
+            f"crop must be at most {LARGEST_CROP} samples": self.crop <= LARGEST_CROP,
+            "waveform_weight must lie in [0, 1000]": 0 <= self.waveform_weight <= 1000,
+            "seed must lie in [0, 2^32)": isinstance(self.seed, int) and 0 <= self.seed < 2**32,
             "loss must be 'spectral' or 'mse'": self.loss in ("spectral", "mse"),
             "learning_rate must lie in (0, 1)": 0 < self.learning_rate < 1,
             "ema must lie in [0, 1)": 0 <= self.ema < 1,

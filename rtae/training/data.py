@@ -8,6 +8,7 @@ else, which is what makes a resumed run continue exactly.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from rtae.audio.file import AudioReader, find_audio
+from rtae.dsp import LOUDEST
 from rtae.errors import AudioFileError, TrainingError
 
 SCALE = 16_384  # of the 16-bit cache: 6 dB of headroom, since lossy files decode to peaks above full scale
@@ -82,18 +84,27 @@ def decode(path: Path, rate: int, cache: Path) -> tuple[Track, int]:
 
     Raises AudioFileError where the file has nothing to give.
     """
-    status = path.stat()
-    key = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}|{rate}|{SCALE}"
-    target = cache / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.s16"
     with AudioReader(path) as reader:
-        if not target.exists():
-            beside = target.with_suffix(f".part{id(reader)}")
-            try:
-                decode_into(reader, rate, beside)
-                beside.replace(target)
-            finally:
-                beside.unlink(missing_ok=True)
-        return Track(path, reader.rate, rate, target.stat().st_size // 2, target), reader.repaired
+        status = path.stat()
+        key = f"{status.st_size}|{status.st_mtime_ns}|{rate}|{SCALE}|".encode() + os.fsencode(path.resolve())
+        name = hashlib.sha256(key).hexdigest()[:32]
+        try:
+            # How much was broken is part of the name, so that it is said again of a file that is decoded already.
+            target = next(iter(cache.glob(f"{name}-*.s16")), None)
+            if target is None:
+                beside = cache / f"{name}.part{os.getpid()}"
+                try:
+                    decode_into(reader, rate, beside)
+                    target = cache / f"{name}-{reader.repaired}.s16"
+                    beside.replace(target)
+                finally:
+                    beside.unlink(missing_ok=True)
+            samples = target.stat().st_size // 2
+        except OSError as error:
+            if isinstance(error, AudioFileError):
+                raise
+            raise TrainingError(f"The cache {cache} cannot be written: {error.strerror}; free or mend it") from None
+        return Track(path, reader.rate, rate, samples, target), int(target.stem.split("-")[1])
 
 
 def decode_into(reader: AudioReader, rate: int, target: Path) -> None:
@@ -103,7 +114,7 @@ def decode_into(reader: AudioReader, rate: int, target: Path) -> None:
         while True:
             block = reader.read(BLOCK)
             last = block.shape[1] == 0
-            mono = block.mean(axis=0) if not last else np.zeros(0, np.float32)
+            mono = np.clip(block, -LOUDEST, LOUDEST).mean(axis=0) if not last else np.zeros(0, np.float32)
             if resample is not None:
                 mono = resample.resample_chunk(mono, last=last)
             out.write(np.clip(np.rint(mono * SCALE), -32_768, 32_767).astype("<i2").tobytes())
@@ -121,7 +132,10 @@ def survey(folder: Path, rate: int, shortest: int, progress: Progress | None = N
     if not found:
         raise TrainingError(f"No audio files in {folder} (wav, flac, ogg, opus, mp3, aiff, ... in it or below it)")
     cache = cache_folder()
-    cache.mkdir(parents=True, exist_ok=True)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(f"The cache {cache} cannot be made: {error.strerror}; free or mend its place") from None
     result = Survey(folder, rate=rate)
     for number, path in enumerate(found):
         if progress is not None:
@@ -154,21 +168,23 @@ def unusable(track: Track, shortest: int, rate: int) -> str:
 
 
 def split(tracks: Sequence[Track], folder: Path) -> tuple[list[Track], list[Track]]:
-    """Training and held-out tracks, by file: the tenth whose names hash lowest, so the choice survives new songs.
+    """Training and held-out tracks, by file: those whose names hash into the lowest tenth, at least one.
 
-    Raises TrainingError where there is only one track.
+    What becomes of a song does not depend on the other songs, so a held-out one is never trained on later. Raises
+    TrainingError where there is only one track.
     """
     if len(tracks) < 2:
         raise TrainingError(
             f"{folder} has one usable file, and one is held out to measure on: add a second, or cut it in two"
         )
 
-    def rank(track: Track) -> str:
-        return hashlib.sha256(str(track.path.relative_to(folder)).encode()).hexdigest()
+    def rank(track: Track) -> float:
+        name = os.fsencode(track.path.relative_to(folder))
+        return int.from_bytes(hashlib.sha256(name).digest()[:8], "big") / 2**64
 
-    count = max(1, round(len(tracks) * HELD_OUT))
-    held = set(sorted(tracks, key=rank)[:count])
-    return [t for t in tracks if t not in held], [t for t in tracks if t in held]
+    ranks = {track: rank(track) for track in tracks}
+    bound = min(max(HELD_OUT, min(ranks.values())), sorted(ranks.values())[-2])
+    return [t for t in tracks if ranks[t] > bound], [t for t in tracks if ranks[t] <= bound]
 
 
 class Crops(Dataset[Tensor]):

@@ -23,6 +23,11 @@ FINAL_RATE = 0.05
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
+def first_line(error: BaseException) -> str:
+    """What an exception says, without the details that torch puts below."""
+    return " ".join(str(error).split("\n")[:2]).strip()
+
+
 @dataclass(frozen=True)
 class TrackQuality:
     """One held-out track: its name, both figures, and both waveforms (1, 1, samples)."""
@@ -68,9 +73,15 @@ class TrainingModule(lightning.LightningModule):
     def resume(self, checkpoint: Checkpoint) -> None:
         """Continue where a checkpoint stands."""
         try:
+            self.net.load_state_dict(checkpoint.average)
             self.net.load_state_dict(checkpoint.model)
         except RuntimeError as error:
-            raise TrainingError(f"The checkpoint does not fit its own configuration: {error}") from None
+            raise TrainingError(f"The checkpoint does not fit its own configuration: {first_line(error)}") from None
+        for name, weight in self.net.named_parameters():
+            for moment in MOMENTS:
+                kept = checkpoint.optimizer.get(f"{moment}.{name}")
+                if kept is None or kept.shape != weight.shape:
+                    raise TrainingError(f"The checkpoint has no {moment} that fits {name}; train again")
         self.average = {name: value.clone() for name, value in checkpoint.average.items()}
         self.step, self.seconds, self.moments = checkpoint.step, checkpoint.seconds, checkpoint.optimizer
 
@@ -124,14 +135,15 @@ class TrainingModule(lightning.LightningModule):
         loss: Tensor = self.loss(self.net(batch), batch)
         if not torch.isfinite(loss):
             raise TrainingError(
-                f"The loss is {float(loss)} at step {self.step}. The last good checkpoint is kept; "
+                f"The loss is {float(loss.detach())} at step {self.step}. The last good checkpoint is kept; "
                 f"start again with a lower --learning-rate than {self.config.learning_rate:g}"
             )
         self.losses.append(float(loss.detach()))
         return loss
 
-    def on_train_batch_end(self, outputs: Any, batch: Tensor, batch_idx: int) -> None:
-        """Move the average, count the step, stop at the end of the budget."""
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """A step of the weights, of their average and of the count: nobody sees one without the others."""
+        super().optimizer_step(*args, **kwargs)
         decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
         for name, value in self.net.state_dict().items():
             if value.is_floating_point():

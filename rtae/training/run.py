@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import os
 import signal
 import threading
 import warnings
@@ -39,6 +40,7 @@ FIT_SECONDS = 30
 PREVIEWS = 2
 SAVE_SECONDS = 60.0
 DATA_FILE = "data.json"
+METRICS_FILE = "metrics.csv"
 COLUMNS = ("step", "seconds", "loss", "si_sdr_db", "mr_stft", "learning_rate", "steps_per_second")
 
 
@@ -82,7 +84,6 @@ class Keeper(Callback):
     def __init__(self, run: Path, report: Callable[[Report], None], stop: threading.Event) -> None:
         self.run, self.report, self.stop = run, report, stop
         self.saved = self.last = monotonic()
-        self.first_step = 0
         self.speed = 0.0
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -105,8 +106,10 @@ class Keeper(Callback):
         mr_stft = float(np.mean([r.mr_stft for r in module.results]))
         state = replace(self.state(module), si_sdr=si_sdr, mr_stft=mr_stft)
         self.write_row(module, state)
-        for result in module.results[:PREVIEWS]:
-            self.write_preview(result.name, result.target, result.output, module.config.net.sample_rate)
+        for number, result in enumerate(module.results[:PREVIEWS], 1):
+            self.write_preview(
+                f"{number}-{result.name[:60]}", result.target, result.output, module.config.net.sample_rate
+            )
         module.losses.clear()
         self.save(module)
         self.report(state)
@@ -120,13 +123,20 @@ class Keeper(Callback):
         return Report(module.step, progress, float(np.mean(recent)) if recent else 0.0, self.speed, left)
 
     def save(self, module: TrainingModule) -> None:
-        """The checkpoint."""
-        module.checkpoint().save(self.run)
+        """The checkpoint. Raises TrainingError rather than replace a good one by numbers that are none."""
+        checkpoint = module.checkpoint()
+        for value in (*checkpoint.model.values(), *checkpoint.average.values()):
+            if not bool(torch.isfinite(value).all()):
+                raise TrainingError(
+                    f"The weights are not finite at step {module.step}. The last good checkpoint is kept; start again "
+                    f"with a lower --learning-rate than {module.config.learning_rate:g}"
+                )
+        checkpoint.save(self.run)
         self.saved = monotonic()
 
     def write_row(self, module: TrainingModule, state: Report) -> None:
         """One line of metrics.csv."""
-        path = self.run / "metrics.csv"
+        path = self.run / METRICS_FILE
         new = not path.exists()
         loss = float(np.mean(module.losses)) if module.losses else float("nan")
         values = (module.step, module.elapsed(), loss, state.si_sdr, state.mr_stft, module.learning_rate(), self.speed)
@@ -170,13 +180,13 @@ def fit_linear(tracks: list[Track], config: TrainConfig) -> LinearCode:
     return LinearCode.fit(pieces, config.net.stride, config.net.latent_dim)
 
 
-def write_record(run: Path, material: Survey, held_out: Survey, training: list[Track], held: list[Track]) -> None:
-    """data.json: which files were trained on and which were held out."""
+def describe_material(material: Survey, held_out: Survey, training: list[Track], held: list[Track]) -> dict[str, Any]:
+    """The content of data.json: which files are trained on and which are held out."""
 
     def names(tracks: list[Track], folder: Path) -> list[str]:
         return [track.path.relative_to(folder).as_posix() for track in tracks]
 
-    record = {
+    return {
         "folder": str(material.folder.resolve()),
         "held_out_folder": str(held_out.folder.resolve()),
         "minutes": round(sum(track.samples for track in training) / material.rate / 60, 1),
@@ -184,9 +194,34 @@ def write_record(run: Path, material: Survey, held_out: Survey, training: list[T
         "held_out": names(held, held_out.folder),
         "skipped": {str(path): reason for path, reason in material.skipped.items()},
     }
-    beside = run / (DATA_FILE + ".part")
-    beside.write_text(json.dumps(record, indent=1) + "\n")
-    beside.replace(run / DATA_FILE)
+
+
+def check_same_songs(run: Path, record: dict[str, Any]) -> None:
+    """Raise TrainingError where a run is continued with other songs: neither exact nor well described."""
+    try:
+        before = json.loads((run / DATA_FILE).read_text())
+    except (OSError, ValueError):
+        return  # a checkpoint alone can be continued
+    for key, what in (("training", "trains on"), ("held_out", "holds out")):
+        if before.get(key) != record[key]:
+            raise TrainingError(
+                f"This run {what} {len(before.get(key) or ())} songs, which are not the {len(record[key])} that are "
+                "found now: give it the same folders, or start another run with --from"
+            )
+
+
+def start_folder(run: Path, linear: LinearCode, record: dict[str, Any], fresh: bool) -> None:
+    """The folder of a run, with what is known before the first step. Raises TrainingError."""
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        if fresh:
+            (run / METRICS_FILE).unlink(missing_ok=True)
+        linear.save(run / LINEAR_FILE)
+        beside = run / (DATA_FILE + ".part")
+        beside.write_text(json.dumps(record, indent=1) + "\n")
+        beside.replace(run / DATA_FILE)
+    except OSError as error:
+        raise TrainingError(f"The folder {run} cannot be made: {error.strerror}. Choose another --out") from None
 
 
 @contextmanager
@@ -207,15 +242,14 @@ def quiet_lightning() -> Iterator[None]:
 
 
 def prepare_run(config: TrainConfig, run: Path, resume: bool) -> Checkpoint | None:
-    """The folder of the run, and the checkpoint to continue from. Raises TrainingError rather than overwrite a run."""
+    """The checkpoint to continue from, if any; nothing is written. Raises TrainingError rather than overwrite a run."""
     existing = (run / CHECKPOINT_FILE).exists()
     if existing and not resume:
         raise TrainingError(f"{run} holds a training run already: continue it with --resume, or choose another --out")
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TrainingError(f"The folder {run} cannot be made: {error.strerror}. Choose another --out") from None
     if not resume:
+        place = next(folder for folder in (run, *run.absolute().parents) if folder.exists())
+        if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
+            raise TrainingError(f"The folder {run} cannot be made in {place}. Choose another --out")
         return None
     checkpoint = Checkpoint.load(run)
     if checkpoint.config.net != config.net:
@@ -253,19 +287,21 @@ def train(
     stop = stop or threading.Event()
     checkpoint = prepare_run(config, run, resume)
     training, held = (material.tracks, held_out.tracks) if held_out else split(material.tracks, material.folder)
+    record = describe_material(material, held_out or material, training, held)
     torch.manual_seed(config.seed)
     net = Autoencoder(config.net)
     linear = fit_linear(training, config)
     net.start_from_linear(torch.from_numpy(linear.basis))
     if start is not None:
         start_from(net, start)
-    np.save(run / LINEAR_FILE, linear.basis, allow_pickle=False)
-    write_record(run, material, held_out or material, training, held)
     module = TrainingModule(config, net)
     if checkpoint is not None:
         module.resume(checkpoint)
     if module.progress() >= 1:
         raise TrainingError(f"The budget of this run is used up ({module.step} steps): give more --minutes or --steps")
+    if checkpoint is not None:
+        check_same_songs(run, record)
+    start_folder(run, linear, record, fresh=checkpoint is None)
     first = module.step * config.batch
     crops = Crops(training, config.crop, FOREVER - first, config.seed, config.gain_db, first)
     keeper = Keeper(run, report, stop)

@@ -1,0 +1,641 @@
+import hashlib
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile as sf
+import typer
+from rich.console import Console
+from typer.testing import CliRunner
+
+from rtae import __version__, cli, show
+from rtae.audio.file import read_audio
+from rtae.engine import Engine
+from rtae.models import catalogue
+from rtae.nets.config import PRESETS, SMALL, TINY
+from rtae.params import PARAMETERS
+from rtae.spec import DECODER_FILE, ENCODER_FILE, SPEC_FILE
+from rtae.training import data
+from rtae.training.checkpoint import CHECKPOINT_FILE
+
+RATE = 22_050
+COMMANDS = typer.main.get_command(cli.app).commands
+WITH_PARAMETERS = [name for name, command in COMMANDS.items() if any(option.name == "mix" for option in command.params)]
+HEAVY = (
+    "torch",
+    "lightning",
+    "onnx",
+    "onnxruntime",
+    "PySide6",
+    "pyqtgraph",
+    "sounddevice",
+    "soundfile",
+    "numpy",
+    "soxr",
+)
+QUICK = ("--validate-every", "2", "--threads", "1", "--crop", "4096", "--batch", "1")
+NULL = "/dev/null"
+
+
+def store_model(folder, files):
+    folder.mkdir(parents=True)
+    contents = {ENCODER_FILE: files.encoder, DECODER_FILE: files.decoder}
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    sums = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    (folder / SPEC_FILE).write_text(replace(files.spec, name=folder.name, files=sums).to_json())
+
+
+def noise(channels=1, samples=6000):
+    return (0.1 * np.random.default_rng(2).standard_normal((samples, channels))).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory, files_of):
+    """A folder to work in: two models, songs good and bad."""
+    place = tmp_path_factory.mktemp("cli") / "work"
+    store_model(place / "models" / "mine", files_of(SMALL))
+    store_model(place / "models" / "other", files_of(TINY))
+    (place / "empty folder").mkdir()
+    (place / "songs").mkdir()
+    for number in range(3):
+        time = np.arange(RATE) / RATE
+        tone = 0.3 * np.sin(2 * np.pi * 150 * (number + 1) * time)
+        sf.write(place / "songs" / f"{number}.wav", tone + noise(1, RATE)[:, 0], RATE)
+    sf.write(place / "good.wav", noise(2), 44_100)
+    sf.write(place / "none.wav", noise(1, 0), RATE)
+    sf.write(place / "nine.wav", noise(9), RATE)
+    (place / "empty.wav").touch()
+    (place / "cut.wav").write_bytes((place / "good.wav").read_bytes()[:30])
+    (place / "text.wav").write_text("no audio" * 100)
+    (place / "file").write_text("a file")
+    (place / "kept.wav").write_text("an older file")
+    for name in ("one", "short", "broken"):
+        (place / name).mkdir()
+    shutil.copy(place / "songs" / "0.wav", place / "one")
+    sf.write(place / "short" / "a.wav", noise(1, 2205), RATE)
+    shutil.copy(place / "text.wav", place / "broken")
+    shutil.copy(place / "empty.wav", place / "broken")
+    return place
+
+
+@pytest.fixture
+def work(prepared, tmp_path, monkeypatch):
+    """A fresh copy to work in, and nothing of the user's own."""
+    place = shutil.copytree(prepared, tmp_path / "work")
+    (place / "link.wav").symlink_to("good.wav")
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("RTAE_MODELS", str(place / "models"))
+    monkeypatch.setattr(catalogue, "shipped_folder", lambda: place / "empty folder")
+    monkeypatch.setattr(data, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(show, "console", Console(highlight=False, width=200))
+    return place
+
+
+@pytest.fixture
+def rtae(monkeypatch, capsys):
+    """The command line in this process: its exit code and what it prints."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["rtae", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code
+        printed = capsys.readouterr()
+        return SimpleNamespace(code=code or 0, out=printed.out, err=printed.err)
+
+    return call
+
+
+def contents(place):
+    return {
+        str(path.relative_to(place)): "link" if path.is_symlink() else path.read_bytes()
+        for path in sorted(place.rglob("*"))
+        if path.is_file()
+    }
+
+
+def words(text):
+    """Without the frame and the line breaks of a box."""
+    return " ".join(text.translate(dict.fromkeys(map(ord, "│╭╮╰╯─"), " ")).split())
+
+
+# -- help --------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(rtae, command):
+    done = rtae(command, "--help")
+    assert (done.code, done.err) == (0, "")
+    assert f"rtae {command}" in done.out
+    about = COMMANDS[command].help
+    assert words(about.splitlines()[0])[:40] in words(done.out)
+
+
+def test_help_lists_the_commands(rtae):
+    done = rtae("--help")
+    assert done.code == 0
+    assert {"play", "render", "models", "devices", "bench", "train", "export", "evaluate"} <= COMMANDS.keys()
+    for command in COMMANDS:
+        assert f" {command} " in done.out
+    assert rtae().out.strip() == done.out.strip()
+    assert {"play", "render"} <= set(WITH_PARAMETERS)
+
+
+def test_the_version(rtae):
+    assert rtae("--version").out == f"rtae {__version__}\n"
+
+
+@pytest.mark.parametrize("command", WITH_PARAMETERS)
+def test_every_parameter_is_an_option(command):
+    options = {option.name: option for option in COMMANDS[command].params}
+    for parameter in PARAMETERS:
+        option = options[parameter.id]
+        assert option.opts == [f"--{parameter.id.replace('_', '-')}"]
+        assert option.default == parameter.default
+        assert parameter.help in option.help
+        assert not parameter.unit or f"In {parameter.unit}." in option.help
+
+
+def test_parameters_reach_the_engine(work, rtae, monkeypatch):
+    seen = []
+    monkeypatch.setattr(show, "rendering", lambda *given: seen.append(given))
+    assert rtae("render", "good.wav", "out.wav", "-m", "mine").code == 0
+    assert dict(seen[0][3]) == {parameter.id: parameter.default for parameter in PARAMETERS}
+    for parameter in PARAMETERS:
+        for value in (parameter.low, parameter.high):
+            text = str(int(value) if parameter.curve in ("whole", "switch") else value)
+            done = rtae("render", "good.wav", "out.wav", "-m", "mine", f"--{parameter.id.replace('_', '-')}={text}")
+            assert done.code == 0, done.err
+            assert seen[-1][3][parameter.id] == value
+            others = dict(seen[-1][3]) | {parameter.id: parameter.default}
+            assert others == dict(seen[0][3])
+
+
+def test_hop_and_window_reach_the_engine(work, rtae, monkeypatch):
+    seen = []
+    monkeypatch.setattr(show, "rendering", lambda *given: seen.append(given[2]))
+    rtae("render", "good.wav", "out.wav", "-m", "mine", "--hop", "480", "--full-window")
+    rtae("render", "good.wav", "out.wav", "-m", "mine")
+    assert [(engine.hop, engine.full_window) for engine in seen] == [(480, True), (2064, False)]
+
+
+# -- what is not loaded ------------------------------------------------------------------------------------------------
+def loaded_by(code):
+    check = f"print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)"
+    program = f"import sys\ntry:\n    {code}\nexcept SystemExit:\n    pass\n{check}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    return done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import rtae",
+        "import rtae.cli",
+        "sys.argv = ['rtae', '--help']; import rtae.cli; rtae.cli.main()",
+        "sys.argv = ['rtae', 'train', '--help']; import rtae.cli; rtae.cli.main()",
+        "sys.argv = ['rtae', 'models']; import rtae.cli; rtae.cli.main()",
+    ],
+    ids=["import", "cli", "help", "train help", "models"],
+)
+def test_nothing_heavy_is_loaded_for_it(code):
+    assert loaded_by(code) == "[]"
+
+
+def test_the_check_for_heavy_modules_finds_one():
+    assert loaded_by("import numpy") == "['numpy']"
+
+
+# -- what a user may do wrong ------------------------------------------------------------------------------------------
+RENDER = ("render", "good.wav")
+WRONG = {
+    # the song
+    "missing song": (("render", "missing.wav", "out.wav"), "'missing.wav' does not exist; check the path"),
+    "empty song": (("render", "empty.wav", "out.wav"), "is empty (0 bytes)"),
+    "cut song": (("render", "cut.wav", "out.wav"), "is not audio that can be read"),
+    "text": (("render", "text.wav", "out.wav"), "is not audio that can be read"),
+    "no samples": (("render", "none.wav", "out.wav"), "holds no samples"),
+    "folder as song": (("render", "songs", "out.wav"), "is a folder; give one audio file"),
+    "below a file": (("render", "file/x.wav", "out.wav"), "does not exist"),
+    "pipe": (("render", NULL, "out.wav"), "is a device or a pipe"),
+    "bad song, old target": (("render", "text.wav", "kept.wav"), "is not audio that can be read"),
+    "no samples, old target": (("render", "none.wav", "kept.wav"), "holds no samples"),
+    # the target
+    "mp3": ((*RENDER, "out.mp3"), "its name must end in .wav or .flac"),
+    "no suffix": ((*RENDER, "out"), "its name must end in .wav or .flac"),
+    "no folder": ((*RENDER, "nowhere/out.wav"), "there is no folder 'nowhere'; create it first"),
+    "target below a file": ((*RENDER, "file/out.wav"), "there is no folder 'file'"),
+    "itself": ((*RENDER, "good.wav"), "it is the input file"),
+    "itself by a link": ((*RENDER, "link.wav"), "it is the input file"),
+    "itself by another path": ((*RENDER, "songs/../good.wav"), "it is the input file"),
+    "a long name": ((*RENDER, "x" * 300 + ".wav"), "give another path"),
+    "too many channels": (("render", "nine.wav", "out.flac"), "9 channels; allowed are 1 to 8"),
+    # the model
+    "unknown model": ((*RENDER, "out.wav", "-m", "nosuch"), "No model 'nosuch'; there are mine, other"),
+    "folder without a model": ((*RENDER, "out.wav", "-m", "songs"), "songs holds no model"),
+    "a hop without room": ((*RENDER, "out.wav", "--hop", "110250"), "do not fit a window of 110250"),
+    "play without a model": (("play", "good.wav", "-m", "nosuch"), "No model 'nosuch'; there are mine, other"),
+    "bench without a model": (("bench", "mine", "nosuch"), "No model 'nosuch'; there are mine, other"),
+    # evaluation
+    "evaluate without a model": (("evaluate", "nosuch", "--on", "songs"), "No model 'nosuch'"),
+    "evaluate on nothing": (("evaluate", "mine", "--on", "empty folder"), "No audio files in empty folder"),
+    "evaluate on no folder": (("evaluate", "mine", "--on", "nowhere"), "does not exist; give a folder"),
+    "evaluate on a file": (("evaluate", "mine", "--on", "good.wav"), "is not a folder; give a folder"),
+    "evaluate on broken songs": (("evaluate", "mine", "--on", "broken"), "None of the files in broken could be"),
+    # export
+    "export nothing": (("export", "nowhere", "--name", "x"), "Make one with: rtae train FOLDER --out nowhere"),
+    "export songs": (("export", "songs", "--name", "x"), "No checkpoint at songs/checkpoint.safetensors"),
+    "export a file": (("export", "file", "--name", "x"), "is not a checkpoint of this program"),
+    "export a bad name": (("export", "nowhere", "--name", "../x"), "'../x' cannot name a model"),
+    "export no name": (("export", "nowhere", "--name", ""), "'' cannot name a model"),
+    "export over a model": (("export", "nowhere", "--name", "mine"), "choose another --name, or add --overwrite"),
+}
+TRAIN = ("--out", "run", "--steps", "1", *QUICK)
+WRONG_TRAINING = {
+    "no folder": (("nowhere", *TRAIN), "does not exist; give a folder"),
+    "a file": (("good.wav", *TRAIN), "is not a folder; give a folder"),
+    "no audio": (("empty folder", *TRAIN), "No audio files in empty folder"),
+    "broken audio": (("broken", *TRAIN), "None of the 2 audio files in broken can be used"),
+    "one song": (("one", *TRAIN), "add a second, or cut it in two"),
+    "short songs": (("short", *TRAIN), "shorter than 0.2 s"),
+    "a long crop": (("songs", *TRAIN, "--crop", "1000000"), "shorter than 45.4 s"),
+    "a preset": (("songs", *TRAIN, "-m", "huge"), "No preset 'huge'; there are large, small, tiny"),
+    "a loss": (("songs", *TRAIN, "--loss", "best"), "loss must be 'spectral' or 'mse'"),
+    "a rate of NaN": (("songs", *TRAIN, "--learning-rate", "nan"), "learning_rate must lie in (0, 1)"),
+    "a rate of 1": (("songs", *TRAIN, "--learning-rate", "1"), "learning_rate must lie in (0, 1)"),
+    "no held-out songs": (("songs", *TRAIN, "--held-out", "empty folder"), "No audio files in empty folder"),
+    "nothing to resume": (("songs", *TRAIN, "--resume"), "Make one with: rtae train FOLDER --out run"),
+    "a run that is a file": (("songs", *TRAIN, "--out", "file"), "cannot be made"),
+    "a run below a file": (("songs", *TRAIN, "--out", "file/run"), "cannot be made"),
+}
+
+
+def assert_one_line(done, message):
+    assert done.code == 1
+    assert len(done.err.splitlines()) == 1
+    assert done.err.startswith("Error: ")
+    assert message in done.err
+    assert "Traceback" not in done.out
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG.values(), ids=WRONG)
+def test_a_mistake_is_one_line_and_changes_nothing(work, rtae, arguments, message):
+    before = contents(work)
+    if arguments[0] == "render" and "-m" not in arguments:
+        arguments += ("-m", "mine")
+    assert_one_line(rtae(*arguments), message)
+    assert contents(work) == before
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG_TRAINING.values(), ids=WRONG_TRAINING)
+def test_a_training_that_cannot_start_is_one_line(work, rtae, arguments, message):
+    before = contents(work)
+    assert_one_line(rtae("train", *arguments), message)
+    assert contents(work) == before
+
+
+def test_a_training_that_cannot_start_leaves_no_folder(work, rtae):
+    assert rtae("train", "nowhere", *TRAIN).code == 1
+    assert not (work / "run").exists()
+
+
+BAD_OPTIONS = [
+    *[("render", "good.wav", "out.wav", "-m", "mine", option) for option in ("--mix=nan", "--mix=inf", "--mix=1e99")],
+    *[("render", "good.wav", "out.wav", "-m", "mine", option) for option in ("--mix=x", "--mix=", "--mix=-0.1")],
+    *[("render", "good.wav", "out.wav", "-m", "mine", option) for option in ("--bypass=0.5", "--noise-seed=1e3")],
+    *[("render", "good.wav", "out.wav", "-m", "mine", option) for option in ("--hop=0", "--hop=nan", "--hop=110251")],
+    *[("render", "good.wav", "out.wav", "-m", "mine", option) for option in ("--noise-speed=0", "--nosuch=1")],
+    *[("train", "songs", *TRAIN, option) for option in ("--minutes=nan", "--minutes=0", "--steps=0", "--steps=1.5")],
+    *[("train", "songs", *TRAIN, option) for option in ("--crop=4095", "--batch=0", "--batch=1e3", "--seed=-1")],
+    *[("train", "songs", *TRAIN, option) for option in ("--validate-every=0", "--threads=0", "--shortcut-frames=17")],
+    ("train", "songs"),
+    ("export", "run"),
+    ("evaluate", "--on", "songs"),
+    ("evaluate", "mine"),
+    ("render", "good.wav"),
+    ("nosuch",),
+]
+
+
+@pytest.mark.parametrize("arguments", BAD_OPTIONS, ids=" ".join)
+def test_a_wrong_option_is_named_and_changes_nothing(work, rtae, arguments):
+    before = contents(work)
+    done = rtae(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert "Traceback" not in done.err
+    name = arguments[-1].split("=")[0]
+    assert name not in ("--mix", "--hop", "--crop", "--steps") or name in done.err
+    assert "Error" in done.err
+    assert contents(work) == before
+
+
+@pytest.mark.parametrize("name", [parameter.id for parameter in PARAMETERS])
+@pytest.mark.parametrize("command", WITH_PARAMETERS)
+def test_no_parameter_leaves_its_range(work, rtae, command, name):
+    parameter = next(parameter for parameter in PARAMETERS if parameter.id == name)
+    option = f"--{name.replace('_', '-')}"
+    files = {"render": ("good.wav", "out.wav"), "play": ("good.wav",)}.get(command, ())
+    for value in (parameter.low - 1, parameter.high + 1, "nan", "-inf", "loud"):
+        done = rtae(command, *files, "-m", "mine", f"{option}={value}")
+        assert done.code == 2
+        assert option in done.err
+
+
+OVERFLOWS = [("--seed", str(2**70)), ("--threads", "100000000000")]
+
+
+@pytest.mark.parametrize("option", OVERFLOWS, ids=" ".join)
+def test_numbers_too_large_for_torch(work, rtae, option):
+    assert rtae("train", "songs", *TRAIN, *option).code in (1, 2)
+
+
+def test_an_error_of_the_program_is_not_hidden(work, rtae, monkeypatch):
+    def fail(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Engine, "process", fail)
+    before = contents(work)
+    with pytest.raises(ZeroDivisionError):
+        rtae("render", "good.wav", "out.wav", "-m", "mine")
+    assert contents(work) == before
+
+
+def test_an_interrupted_render_ends_and_changes_nothing(work, rtae, monkeypatch):
+    process, calls = Engine.process, []
+
+    def interrupted(self, *given):
+        calls.append(1)
+        if len(calls) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return process(self, *given)
+
+    monkeypatch.setattr(Engine, "process", interrupted)
+    before = contents(work)
+    done = rtae("render", "good.wav", "kept.wav", "-m", "mine")
+    assert done.code == 130
+    assert "Traceback" not in done.err
+    assert len(calls) == 2
+    assert contents(work) == before
+
+
+@pytest.mark.parametrize("missing", ["torch", "lightning"])
+def test_training_without_its_extra_says_how_to_install_it(work, rtae, monkeypatch, missing):
+    import importlib.util as machinery
+
+    find = machinery.find_spec
+    monkeypatch.setattr(machinery, "find_spec", lambda name, *more: None if name == missing else find(name, *more))
+    assert_one_line(rtae("train", "songs", *TRAIN), f"This needs {missing}. Install it with: pip install 'rtae[train]'")
+
+
+# -- models with something wrong ---------------------------------------------------------------------------------------
+def edit(**changes):
+    def change(folder):
+        spec = json.loads((folder / SPEC_FILE).read_text())
+        (folder / SPEC_FILE).write_text(json.dumps(spec | changes))
+
+    return change
+
+
+def swap(folder):
+    (folder / ENCODER_FILE).rename(folder / "x")
+    (folder / DECODER_FILE).rename(folder / ENCODER_FILE)
+    (folder / "x").rename(folder / DECODER_FILE)
+
+
+def adopt(folder):
+    """The decoder of another preset, with its checksum."""
+    content = (folder.parent / "other" / DECODER_FILE).read_bytes()
+    (folder / DECODER_FILE).write_bytes(content)
+    sums = json.loads((folder / SPEC_FILE).read_text())["files"]
+    edit(files=sums | {DECODER_FILE: hashlib.sha256(content).hexdigest()})(folder)
+
+
+def cut(folder):
+    (folder / DECODER_FILE).write_bytes((folder / DECODER_FILE).read_bytes()[:5000])
+
+
+WRONG_MODELS = {
+    "no encoder": (lambda folder: (folder / ENCODER_FILE).unlink(), "export or copy the whole model again"),
+    "a cut decoder": (cut, "it was changed, cut short or swapped"),
+    "swapped": (swap, "it was changed, cut short or swapped"),
+    "another decoder": (adopt, "do not belong to its model.json"),
+    "the future": (edit(format=2), "update the program"),
+    "no json": (lambda folder: (folder / SPEC_FILE).write_text("{"), "is not valid JSON"),
+    "no text": (lambda folder: (folder / SPEC_FILE).write_bytes(b"\xff\x00\xfe"), "cannot be read (not text)"),
+    "a window of 48": (edit(window=48), "its reach must be whole numbers within the window"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), WRONG_MODELS.values(), ids=WRONG_MODELS)
+def test_a_model_with_something_wrong_is_one_line(work, rtae, change, message):
+    change(work / "models" / "mine")
+    assert_one_line(rtae("render", "good.wav", "kept.wav", "-m", "mine"), message)
+    assert (work / "kept.wav").read_text() == "an older file"
+
+
+ODD_SPECS = {
+    "preset": edit(preset={"a": 1}),
+    "training": edit(training=[1, 2]),
+    "extra frames": edit(extra_frames="2"),
+}
+
+
+@pytest.mark.parametrize("change", [pytest.param(change, id=name) for name, change in ODD_SPECS.items()])
+def test_one_odd_model_does_not_hide_the_others(work, rtae, change):
+    change(work / "models" / "mine")
+    done = rtae("models")
+    assert done.code == 0
+    assert "other" in done.out
+
+
+def test_broken_models_are_listed_below_the_others(work, rtae):
+    (work / "models" / "mine" / SPEC_FILE).write_text("{")
+    done = rtae("models")
+    assert done.code == 0
+    table, _, below = done.out.partition("Not usable: ")
+    assert "other" in table
+    assert "mine" not in table
+    assert "is not valid JSON" in below
+
+
+def test_models_are_listed(work, rtae):
+    done = rtae("models")
+    rows = [line for line in done.out.splitlines() if "mine" in line or "other" in line]
+    assert len(rows) == 2
+    assert all(word in rows[0] for word in ("mine", "small", "22050 Hz", "16 x", "459", "41 ms", "yours"))
+    assert all(word in rows[1] for word in ("other", "tiny", "115", "yours"))
+
+
+def test_a_model_with_brackets_in_its_name_is_listed(work, rtae):
+    (work / "models" / "mine").rename(work / "models" / "[bold]")
+    assert "[bold]" in rtae("models").out
+
+
+# -- what goes right ---------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", ["a b.wav", "[bold]x.wav", "[red]ü [.wav", "日本 ünï.wav", "-dash.wav", "x.WAV"])
+def test_names_of_all_kinds(work, rtae, name):
+    shutil.copy(work / "good.wav", work / name)
+    done = rtae("render", "-m", "mine", "--", name, f"out {name}")
+    assert (done.code, done.err) == (0, "")
+    assert f"Wrote out {name}: 0:00 at 44100 Hz, 2 channels, " in done.out
+    assert read_audio(work / f"out {name}")[0].shape == (2, 6000)
+
+
+@pytest.mark.parametrize("path", ["models/mine", "./models/mine/"])
+def test_a_model_by_its_path(work, rtae, path):
+    assert rtae("render", "good.wav", "out.flac", "-m", path).code == 0
+    assert rtae("render", "good.wav", "named.flac", "-m", "mine").code == 0
+    assert (work / "out.flac").read_bytes() == (work / "named.flac").read_bytes()
+
+
+def test_notes_on_what_was_wrong_with_the_input(work, rtae):
+    audio = noise(2)
+    audio[10:20] = np.nan
+    sf.write("holes.wav", audio, RATE, subtype="FLOAT")
+    assert (
+        "Note: 20 samples were not finite and were silenced" in rtae("render", "holes.wav", "o.wav", "-m", "mine").out
+    )
+    sf.write("silent.wav", 0 * noise(1), RATE)
+    assert "Note: the result is silent" in rtae("render", "silent.wav", "o.wav", "-m", "mine", "--mix", "0").out
+    sf.write("whole.flac", noise(2, 60_000), RATE)
+    Path("cut.flac").write_bytes(Path("whole.flac").read_bytes()[:100_000])
+    assert "Note: cut.flac ends earlier than it says" in rtae("render", "cut.flac", "o.wav", "-m", "mine").out
+    assert "Note" not in rtae("render", "good.wav", "o.wav", "-m", "mine").out
+
+
+def test_the_demo_is_a_source_unless_there_is_a_file_of_that_name(work):
+    from rtae.demo import DEMO_PATH
+
+    assert cli.find_source(Path("demo")) == DEMO_PATH
+    shutil.copy("good.wav", "demo")
+    assert cli.find_source(Path("demo")) == Path("demo")
+    assert cli.find_source(Path("missing.wav")) == Path("missing.wav")
+
+
+def test_from_songs_to_a_model_that_plays(work, rtae, monkeypatch):
+    from rtae.nets import config
+
+    def slim(net):
+        stacks = [
+            tuple(replace(layer, channels=3) if layer.channels else layer for layer in stack[:-1]) + stack[-1:]
+            for stack in (net.encoder, net.decoder)
+        ]
+        return replace(net, encoder=stacks[0], decoder=stacks[1])
+
+    monkeypatch.setattr(config, "PRESETS", {name: slim(net) for name, net in PRESETS.items()})
+    done = rtae("train", "songs", "--out", "run", "--steps", "2", *QUICK)
+    assert (done.code, done.err) == (0, "")
+    assert "songs: 3 files, 0.1 minutes (3 at 22050 Hz); 0 skipped" in done.out
+    assert "Trained 2 steps" in done.out
+    assert "Next: rtae export run --name NAME" in done.out
+    assert_one_line(rtae("train", "songs", *TRAIN), "continue it with --resume, or choose another --out")
+    assert_one_line(
+        rtae("train", "songs", "--out", "run", "--resume", "--steps", "2"), "The budget of this run is used up"
+    )
+    assert_one_line(
+        rtae("train", "songs", "--out", "run", "--resume", "-m", "tiny", "--steps", "3"),
+        "The run was started with model small, not tiny",
+    )
+    done = rtae("train", "songs", "--out", "run", "--resume", "--steps", "3")
+    assert (done.code, done.err) == (0, "")
+    assert "Trained 3 steps" in done.out
+    done = rtae("export", "run", "--name", "new", "--licence", "CC0")
+    assert (done.code, done.err) == (0, "")
+    assert "FAILED" not in done.out
+    assert "Play it: rtae play SONG --model new" in done.out
+    assert "new" in rtae("models").out
+    assert rtae("render", "good.wav", "out.wav", "-m", "new").code == 0
+    done = rtae("evaluate", "new", "--on", "songs", "--json", "figures.json")
+    assert (done.code, done.err) == (0, "")
+    figures = json.loads(Path("figures.json").read_text())
+    assert figures["mean"].keys() == {"linear 48 to 16", "new"}
+    assert figures["tracks"].keys() == {"0.wav", "1.wav", "2.wav"}
+    assert f"{figures['mean']['new']['si_sdr']:.2f} / {figures['mean']['new']['mr_stft']:.3f}" in done.out
+    Path("run", CHECKPOINT_FILE).write_bytes(b"junk" * 99)
+    assert_one_line(rtae("train", "songs", "--out", "run", "--resume", "--steps", "4"), "or is damaged")
+    assert not [path for path in work.rglob("*") if ".part" in path.name or path.name.endswith(".old")]
+
+
+def test_an_evaluation_with_a_broken_file_names_it_and_fails(work, rtae):
+    shutil.copy("text.wav", "songs")
+    done = rtae("evaluate", "other", "--on", "songs", "--json", "figures.json")
+    assert_one_line(done, "1 of 4 files were left out")
+    assert "Not measured: text.wav: 'songs/text.wav' is not audio that can be read" in done.out
+    assert json.loads(Path("figures.json").read_text())["skipped"].keys() == {"text.wav"}
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "nowhere/x.json",
+        "file/x.json",
+        "songs",
+        "",
+    ],
+)
+def test_figures_that_cannot_be_written(work, rtae, target):
+    before = contents(work)
+    done = rtae("evaluate", "other", "--on", "songs", "--json", target)
+    assert_one_line(done, "choose another --json")
+    assert contents(work) == before
+
+
+def test_bench_prints_tables_and_writes_figures(work, rtae, monkeypatch):
+    from rtae import bench
+
+    monkeypatch.setattr(bench, "RUNS", 1)
+    monkeypatch.setattr(bench, "FULL_RUNS", 1)
+    done = rtae("bench", "other", "--json", "figures.json")
+    assert (done.code, done.err) == (0, "")
+    for heading in ("times real time", "engine / bare onnxruntime", "latency, samples", "look-ahead"):
+        assert heading in done.out
+    (figures,) = json.loads(Path("figures.json").read_text())
+    assert figures["model"] == "other"
+    assert f"{sum(figures['latency'].values())} = {figures['latency_ms']} ms" in done.out
+
+
+def test_a_pipe_that_closes_is_no_error(work):
+    program = [sys.executable, "-m", "rtae", "models"]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        running.stdout.close()
+        error = running.stderr.read().decode()
+        running.wait(60)
+    assert "Traceback" not in error
+
+
+def test_a_name_that_the_output_cannot_show(work, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    shutil.copy("good.wav", "日本.wav")
+    program = [sys.executable, "-m", "rtae", "render", "good.wav", "日本 out.wav", "-m", "mine"]
+    done = subprocess.run(program, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+# -- small parts -------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0:00"), (59.4, "0:59"), (59.6, "1:00"), (3599.6, "1:00:00"), (3725, "1:02:05"), (float("inf"), "--:--")],
+)
+def test_clock(seconds, text):
+    assert show.clock(seconds) == text
+
+
+def test_brackets_are_no_markup(capsys, monkeypatch):
+    monkeypatch.setattr(show, "console", Console(highlight=False, width=40))
+    line = "[bold]x[/bold] [/nothing] " + "long " * 20
+    show.say(line)
+    assert capsys.readouterr().out == line + "\n"
+
+
+def test_the_runner_of_typer_agrees(work):
+    done = CliRunner().invoke(cli.app, ["render", "good.wav", "out.wav", "-m", "mine"])
+    assert done.exit_code == 0
+    assert "Wrote out.wav" in done.output
