@@ -22,7 +22,7 @@ from rtae.render import rendered_blocks
 from rtae.runtime import OnnxModel
 
 START, SECONDS = 15.0, 6.0
-BENT = Snapshot().replace(noise_amount=0.8, noise_speed=8)
+BENT = Snapshot().replace(noise_amount=1.5, noise_share=0.5)
 INK, PAPER, ACCENT = "#d8dee9", "#14171c", "#5fb3b3"
 
 
@@ -39,7 +39,7 @@ def main() -> None:
     sounds = {
         "the demo track": audio,
         "through small": through(Snapshot()),
-        "with latent noise (amount 0.8, 8 values per second)": through(BENT),
+        "through small, latent noise at 1.5": through(BENT),
     }
     plt.rcParams.update({"text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK})
     figure, axes = plt.subplots(
@@ -56,7 +56,7 @@ def main() -> None:
         for axis in (top, bottom):
             axis.set_facecolor(PAPER)
     axes[1, 0].set_ylabel("Hz")
-    figure.savefig(Path(__file__).with_name("demo.png"), dpi=100, facecolor=PAPER)
+    figure.savefig(Path(__file__).with_name("demo.png"), dpi=80, facecolor=PAPER)
 
 
 if __name__ == "__main__":
