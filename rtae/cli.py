@@ -23,10 +23,10 @@ app = typer.Typer(
     name="rtae",
     help="Play music through a neural autoencoder, and bend its latent space while it sounds.",
     no_args_is_help=True,
+    rich_markup_mode=None,  # the rich kind of help doubles the time that help takes
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-PANEL = "Parameters of the engine"
 SOURCE = "An audio file (wav, flac, ogg, mp3, aiff, ...), or 'demo' for the demo track."
 
 Model = Annotated[str, typer.Option("--model", "-m", help="A model's name (see 'rtae models') or its folder.")]
@@ -53,7 +53,6 @@ def with_parameters(command: Callable[..., None]) -> Callable[..., None]:
             min=kind(parameter.low),
             max=kind(parameter.high),
             help=parameter.help + unit,
-            rich_help_panel=PANEL,
         )
         options.append(
             inspect.Parameter(
@@ -170,11 +169,14 @@ def latency(
     mode: Mode = "live",
     block: Block = 0,
     hop: Hop = 480,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Also play a chirp and find it at the input: needs a cable, or a monitor.")
+    ] = False,
 ) -> None:
     """Show the latency in its parts, for songs and for the microphone, on this machine's devices."""
     from rtae.live import latency_report
 
-    latency_report(make_setup(model, None, device, source, mode, block, hop, False))
+    latency_report(make_setup(model, None, device, source, mode, block, hop, False), measure)
 
 
 @app.command()
@@ -183,6 +185,7 @@ def render(
     source: Annotated[Path, typer.Argument(help=SOURCE)],
     target: Annotated[Path, typer.Argument(help="A .wav or .flac file; it gets the source's rate and channels.")],
     model: Model = "small",
+    second: Second = None,
     hop: Hop = 2048,
     full_window: FullWindow = False,
     *,
@@ -194,7 +197,9 @@ def render(
 
     found = find_source(source)
     check_output(found, target)
-    rendering(found, target, make_engine(model, hop, full_window), values)
+    rendering(
+        found, target, make_engine(model, hop, full_window), values, find_source(Path(second)) if second else None
+    )
 
 
 @app.command()

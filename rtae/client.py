@@ -98,6 +98,11 @@ class Client:
         """Seconds recorded."""
         return float(self.call("stop_recording"))
 
+    def measure(self, setup: Setup) -> dict[str, float]:
+        """A device's round trip through a loopback; see `rtae.host.Server.measure`. Nothing is open afterwards."""
+        self.setup = None
+        return dict(self.call("measure", setup=setup))
+
     def devices(self) -> list[Any]:
         """All devices."""
         return list(self.call("list_devices"))

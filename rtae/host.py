@@ -25,6 +25,7 @@ from rtae.audio.stream import Request, Stream
 from rtae.engine import Engine
 from rtae.errors import DeviceError, ParameterError, RtaeError
 from rtae.feed import Feed
+from rtae.loopback import Probe
 from rtae.runtime import OnnxModel
 from rtae.session import Session
 from rtae.shared import SharedState
@@ -32,6 +33,7 @@ from rtae.source import FileSource, Generator, Source
 
 POLL_SECONDS = 0.02
 RETRY_SECONDS = 1.0
+RATE_TO_MEASURE = 48_000
 EVEN_SECONDS = 0.1  # after a device has filled its own buffer, until it takes its blocks evenly
 HUNG = 70  # exit code: the sound server froze, and PortAudio with it
 MICROPHONE = "microphone"
@@ -200,6 +202,40 @@ class Server:
             raise recorder.error
         return recorder.seconds
 
+    def measure(self, setup: Setup) -> dict[str, float]:
+        """Play a chirp through a loopback: the device's round trip as stated and as measured, in samples at `rate`.
+
+        What was open is closed; configure again afterwards.
+        """
+        self.close_stream()
+        self.session, self.setup = None, None
+        block, latency_seconds, _ = MODES[setup.mode]
+        request = Request(
+            rate=RATE_TO_MEASURE,
+            outputs=2,
+            inputs=1,
+            output=setup.output,
+            input=setup.input,
+            block=setup.block or block,
+            latency_seconds=latency_seconds,
+        )
+        holder: list[Probe] = []
+        stream = open_stream(request, lambda out, block: holder[0].callback(out, block))
+        probe = Probe(stream.rate)
+        holder.append(probe)
+        self.stream = stream
+        try:
+            stream.start()
+            while not (probe.done or stream.failed):
+                sleep(POLL_SECONDS)
+            stated = (stream.output_latency + stream.input_latency) * stream.rate
+            if stream.failed:
+                raise DeviceError(f"'{stream.name}' stopped while it was measured ({stream.failed}); try again")
+        finally:
+            self.close_stream()
+        found = probe.delay()
+        return {"rate": stream.rate, "stated": stated, "measured": found.samples, "confidence": found.confidence}
+
     def list_devices(self) -> list[Any]:
         """All devices; new ones are found only while none is open."""
         return devices(rescan=self.stream is None)
@@ -336,6 +372,7 @@ COMMANDS = (
     "record",
     "stop_recording",
     "list_devices",
+    "measure",
     "facts",
 )
 

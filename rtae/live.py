@@ -106,8 +106,8 @@ def finish(client: Client) -> None:
     say(f"Stopped at {clock(at.position)}; {at.late:.0f} samples came late, {at.overflows:.0f} were lost at the input")
 
 
-def latency_report(setup: Setup) -> None:
-    """The parts of the latency on this machine, for a song and for the microphone."""
+def latency_report(setup: Setup, measure: bool = False) -> None:
+    """The parts of the latency on this machine, for a song and for the microphone; the device's also measured."""
     with Client(say) as client:
         for name, source in (("song", "silence"), ("microphone", MICROPHONE)):
             try:
@@ -116,3 +116,10 @@ def latency_report(setup: Setup) -> None:
                 say(f"{name}: {error}")
                 continue
             say(f"{name}: {describe(facts)}")
+        if measure:
+            found = client.measure(setup)
+            stated, measured = (1000 * found[key] / found["rate"] for key in ("stated", "measured"))
+            say(
+                f"device, there and back: {measured:.1f} ms measured through the loopback, {stated:.1f} ms stated "
+                f"(confidence {found['confidence']:.1f})"
+            )

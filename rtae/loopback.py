@@ -145,3 +145,41 @@ def _refined(phases: Spectrum, size: int, best: int) -> float:
     before, here, after = values[top - 1 : top + 2]
     bend = before - 2 * here + after
     return float(places[top] + (0.5 * _STEP * (before - after) / bend if bend else 0.0))
+
+
+class Probe:
+    """The callback of a stream that plays a chirp and records what comes back, sample for sample.
+
+    done: everything is recorded.
+    """
+
+    QUIET_SECONDS, WAIT_SECONDS = 0.3, 1.5
+
+    def __init__(self, rate: int) -> None:
+        self.rate = rate
+        self.sweep = chirp(rate)
+        self.start = round(self.QUIET_SECONDS * rate)
+        end = self.start + len(self.sweep) + round(self.WAIT_SECONDS * rate)
+        self.played = np.zeros(end, np.float32)
+        self.played[self.start : self.start + len(self.sweep)] = self.sweep
+        self.recorded = np.zeros(end, np.float32)
+        self.place = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing more to play."""
+        return self.place >= len(self.played)
+
+    def callback(self, out: FloatArray, block: FloatArray | None) -> None:
+        """(samples, outputs) to fill, (samples, inputs) to keep the first channel of."""
+        part = self.played[self.place : self.place + len(out)]
+        out[:] = 0
+        out[: len(part)] = part[:, None]
+        if block is not None:
+            self.recorded[self.place : self.place + len(part)] = block[: len(part), 0]
+        self.place += len(out)
+
+    def delay(self) -> Delay:
+        """The round trip. Raises DeviceError where nothing came back."""
+        found = find_delay(self.recorded, self.sweep, self.rate)
+        return Delay(found.samples - self.start, found.confidence, found.gain)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from rtae.audio.output import AudioWriter, check_output
 from rtae.engine import Engine
 from rtae.errors import AudioFileError
 from rtae.params import Snapshot
+from rtae.source import FileSource
 
 FloatArray = NDArray[np.float32]
 BLOCK = 1 << 15
@@ -42,7 +44,7 @@ class Rendered:
 
 
 def rendered_blocks(blocks: Iterator[FloatArray], engine: Engine, values: Snapshot) -> Iterator[FloatArray]:
-    """Blocks (channels, n) through a prepared engine, its latency taken off: as many samples come out as went in."""
+    """Blocks (rows, n) through a prepared engine, its latency taken off: as many samples come out as went in."""
     skip = latency = engine.latency.total
     for block in blocks:
         out = engine.process(block, values)
@@ -50,7 +52,7 @@ def rendered_blocks(blocks: Iterator[FloatArray], engine: Engine, values: Snapsh
         skip -= min(skip, out.shape[1])
     while latency:
         count = min(latency, BLOCK)
-        out = engine.process(np.zeros((engine.channels, count), np.float32), values)
+        out = engine.process(np.zeros((engine.rows, count), np.float32), values)
         yield out[:, min(skip, count) :]
         skip -= min(skip, count)
         latency -= count
@@ -69,21 +71,24 @@ def render(
     values: Snapshot,
     progress: Callable[[int, int], None] = lambda *_: None,
     subtype: str | None = None,
+    second: Path | None = None,
 ) -> Rendered:
     """Render a file at its own rate and channels.
 
     target: .wav or .flac; written beside and renamed, so a failure leaves what was there. progress: called with the
-    samples that are done and those the source claims to have. Raises AudioFileError, ParameterError.
+    samples that are done and those the source claims to have. second: a song whose latents the parameter
+    `interpolation` mixes in. Raises AudioFileError, ParameterError.
     """
     check_output(source, target)
     with AudioReader(source) as reader:
-        engine.prepare(reader.rate, reader.channels)
+        engine.prepare(reader.rate, reader.channels, second=second is not None)
+        other = FileSource(second, reader.rate, reader.channels) if second is not None else None
         first = reader.read(BLOCK)
         if first.shape[1] == 0:
             raise AudioFileError(f"{source} holds no samples; choose a file with sound in it")
         done, peak = 0, 0.0
         with AudioWriter(target, reader.rate, reader.channels, subtype) as writer:
-            for block in rendered_blocks(chain_first(first, read_blocks(reader)), engine, values):
+            for block in rendered_blocks(both(first, read_blocks(reader), other), engine, values):
                 writer.write(block)
                 done += block.shape[1]
                 peak = max(peak, float(np.abs(block).max(initial=0)))
@@ -92,7 +97,7 @@ def render(
         return Rendered(target, done, reader.rate, reader.channels, peak, repaired, reader.truncated)
 
 
-def chain_first(first: FloatArray, rest: Iterator[FloatArray]) -> Iterator[FloatArray]:
-    """One block, then the others."""
-    yield first
-    yield from rest
+def both(first: FloatArray, rest: Iterator[FloatArray], other: FileSource | None) -> Iterator[FloatArray]:
+    """One block, then the others, each with what a second source has for it below."""
+    for block in chain([first], rest):
+        yield block if other is None else np.concatenate([block, other.read(block.shape[1])])

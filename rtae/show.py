@@ -86,7 +86,7 @@ def check_json(path: Path | None) -> None:
 
 
 # -- playing and rendering -------------------------------------------------------------------------------------------
-def rendering(source: Path, target: Path, engine: Engine, values: Snapshot) -> None:
+def rendering(source: Path, target: Path, engine: Engine, values: Snapshot, second: Path | None = None) -> None:
     """`rtae render`."""
     from time import perf_counter
 
@@ -96,7 +96,12 @@ def rendering(source: Path, target: Path, engine: Engine, values: Snapshot) -> N
     with bar(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %")) as progress:
         task = progress.add_task(f"Rendering through {engine.model.spec.name}")
         result = render(
-            source, target, engine, values, lambda done, total: progress.update(task, completed=done, total=total)
+            source,
+            target,
+            engine,
+            values,
+            lambda done, total: progress.update(task, completed=done, total=total),
+            second=second,
         )
     seconds = result.samples / result.rate
     say(

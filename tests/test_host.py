@@ -192,6 +192,30 @@ def test_a_killed_client_leaves_nothing_behind(setup, tmp_path):
         wait_for(lambda: not Path(f"/dev/shm/{name.lstrip('/')}").exists())  # noqa: S108 - where Linux keeps them
 
 
+MEASURE = """
+import json
+from rtae.client import Client
+from rtae.host import Setup
+
+if __name__ == "__main__":
+    with Client() as client:
+        print(json.dumps(client.measure(Setup(model="", mode="live"))))
+"""
+ROUND_TRIP_SECONDS = 0.15  # measured 0.064
+
+
+def test_a_round_trip_is_measured(server, tmp_path):
+    script = tmp_path / "measure.py"
+    script.write_text(MEASURE)
+    done = subprocess.run(
+        [sys.executable, script], env=server[1], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert 0 < found["measured"] / found["rate"] < ROUND_TRIP_SECONDS
+    assert found["confidence"] > 2
+
+
 LOOPBACK = """
 import subprocess, sys, time
 from rtae.client import Client

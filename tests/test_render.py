@@ -211,3 +211,12 @@ def test_blocks_of_any_length_give_the_same(rng, small):
         outs.append(np.concatenate(list(rendered_blocks(iter(blocks), engine, QUIET)), axis=1))
         assert outs[-1].shape == audio.shape
         assert np.array_equal(outs[-1], outs[0])
+
+
+def test_a_second_song_mixed_in_whole_is_the_second_song(rng, tmp_path, small):
+    first, second = (store(tmp_path / f"{name}.wav", noise(rng, 2, 30_000)) for name in ("a", "b"))
+    whole = Snapshot().replace(interpolation=1, output_gain=-24)
+    render(first, tmp_path / "mixed.wav", Engine(small), whole, second=second)
+    render(second, tmp_path / "alone.wav", Engine(small), Snapshot().replace(output_gain=-24))
+    mixed, alone = (read_audio(tmp_path / f"{name}.wav")[0] for name in ("mixed", "alone"))
+    assert np.abs(mixed - alone).max() <= 2**-22
