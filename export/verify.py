@@ -126,7 +126,7 @@ def reach_checks(net: Autoencoder) -> list[Check]:
     """What is measured of the network's reach, against what its layers say; any difference is a failure."""
     computed, measured = asdict(computed_reach(net.config)), asdict(measured_reach(net))
     return [
-        Check(f"{name.replace('_', ' ')}, measured against {computed[name]} computed", abs(measured[name] - value), 0)
+        Check(f"{name.replace('_', ' ')} ({value} by the layers), difference", abs(measured[name] - value), 0)
         for name, value in computed.items()
     ]
 

@@ -10,7 +10,6 @@ from platformdirs import user_data_path
 from rtae.errors import ModelError
 from rtae.spec import SPEC_FILE
 
-DEFAULT_MODEL = "small"
 FOLDER_VARIABLE = "RTAE_MODELS"
 
 

@@ -126,6 +126,7 @@ def play(
     values: Snapshot,
 ) -> None:
     """Play songs through a model on the speakers. Ctrl-C stops."""
+    from rtae.audio.device import NO_CARD, NO_LIBRARY
     from rtae.errors import DeviceError
     from rtae.live import play_songs
 
@@ -134,6 +135,8 @@ def play(
     try:
         play_songs(setup, found, values, record, dry)
     except DeviceError as error:
+        if str(error) not in (NO_CARD, NO_LIBRARY):
+            raise
         raise DeviceError(
             f"{error}. Without a sound card, write what you would hear to a file: rtae render "
             f"{'demo' if not songs else songs[0]} out.wav --model {model}"
@@ -298,7 +301,7 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a model of that name.")] = False,
 ) -> None:
     """Export a trained model to ONNX, if it verifies."""
-    require_extra("train", "torch", "onnx", "safetensors")
+    require_extra("train", "torch", "lightning", "auraloss", "torchmetrics", "onnx", "safetensors")
     from rtae.show import exporting
 
     exporting(run, name, into, data, licence, overwrite)

@@ -11,7 +11,7 @@ import multiprocessing
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 from rtae import errors
@@ -22,7 +22,10 @@ from rtae.shared import SharedState, Status
 
 START_SECONDS = 20.0
 ANSWER_SECONDS = 8.0
-RESTART_PAUSE = 0.3
+LOADING_SECONDS = 15.0
+LOADING = ("configure", "open", "second", "model", "measure")
+RESTART_PAUSE = 1.0
+MOST_RESTARTS = 5  # in a row, none of which could be configured
 
 
 class Client:
@@ -37,13 +40,17 @@ class Client:
         self.shared = SharedState()
         self.setup: Setup | None = None
         self.closing = False
-        self.restarts = 0
+        self.restarts = self.failures = 0
         self.lock = threading.RLock()  # one command at a time, and no command during a restart
         self.answers: dict[int, tuple[bool, Any]] = {}
         self.arrived = threading.Condition()
         self.number = 0
         self.process: Any = None
-        self.start()
+        try:
+            self.start()
+        except DeviceError:
+            self.shared.close()
+            raise
         self.watcher = threading.Thread(target=self.watch, name="rtae-watch", daemon=True)
         self.watcher.start()
 
@@ -143,7 +150,7 @@ class Client:
     def wait_for(self, number: int, name: str) -> tuple[bool, Any]:
         """The answer to a command; kills a process that gives none, so that the watcher starts another."""
         process = self.process
-        deadline = monotonic() + ANSWER_SECONDS
+        deadline = monotonic() + (LOADING_SECONDS if name in LOADING else ANSWER_SECONDS)
         with self.arrived:
             while number not in self.answers:
                 left = deadline - monotonic()
@@ -195,7 +202,8 @@ class Client:
             reason = "the sound server froze" if code == HUNG else f"exit code {code}"
             self.notify(f"The audio process ended ({reason}); it is started again where it was")
             with self.lock:
-                self.restart()
+                if not self.closing:
+                    self.restart()
 
     def restart(self) -> None:
         """A new process with the old one's setup and place."""
@@ -206,21 +214,28 @@ class Client:
             self.start()
             if self.setup is not None:
                 self.call("configure", setup=self.setup)
+            self.failures = 0
         except RtaeError as error:
+            self.failures += 1
             self.notify(str(error))
-            threading.Event().wait(RESTART_PAUSE)
+            sleep(RESTART_PAUSE)
+        if self.failures >= MOST_RESTARTS:
+            self.notify("The audio process does not come back; check the sound server, then configure it again")
+            self.setup, self.failures = None, 0
 
     def close(self) -> None:
         """End the process and remove the shared memory; may be called twice."""
         if self.closing:
             return
         self.closing = True
-        with contextlib.suppress(OSError, ValueError):
-            self.connection.send((0, "end", {}))
-        self.process.join(2.0)
-        self.process.kill()
-        self.process.join(1.0)
-        self.connection.close()
+        with self.lock:
+            with contextlib.suppress(OSError, ValueError):
+                self.connection.send((0, "end", {}))
+            self.process.join(3.0)
+            self.process.kill()
+            self.process.join(1.0)
+            self.connection.close()
+        self.watcher.join()
         self.shared.close()
 
     def __enter__(self) -> Client:

@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from time import monotonic, sleep
@@ -34,7 +34,9 @@ from rtae.source import FileSource, Generator, Source
 POLL_SECONDS = 0.02
 RETRY_SECONDS = 1.0
 RATE_TO_MEASURE = 48_000
+DEBUG_VARIABLE = "RTAE_DEBUG"  # set to anything, the audio process keeps what sound libraries print
 EVEN_SECONDS = 0.1  # after a device has filled its own buffer, until it takes its blocks evenly
+FAILED = 71  # exit code: a defect of this program
 HUNG = 70  # exit code: the sound server froze, and PortAudio with it
 MICROPHONE = "microphone"
 SOURCES = (*Generator.KINDS, MICROPHONE)
@@ -69,7 +71,11 @@ class Setup:
     position: float = 0.0
     playing: bool = False
     follow_default: bool = False
-    lead_seconds: float = field(default=-1.0)
+    lead_seconds: float = -1.0
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise ParameterError(f"No mode {self.mode!r}; there are {', '.join(MODES)}")
 
 
 def open_source(name: str, rate: int, channels: int, loop: tuple[float, float] | None = None) -> Source | None:
@@ -91,7 +97,7 @@ def wanted_rate(setup: Setup, model: OnnxModel) -> int:
 
 
 class Server:
-    """The state of the audio process and its commands; each method without an underscore in COMMANDS is one."""
+    """The state of the audio process, and its commands: the methods that are named in COMMANDS."""
 
     def __init__(self, shared: SharedState, notify: Callable[[str], None]) -> None:
         self.shared, self.notify = shared, notify
@@ -107,11 +113,9 @@ class Server:
     # -- commands ----------------------------------------------------------------------------------------------------
     def configure(self, setup: Setup) -> dict[str, Any]:
         """Everything at once: what a start and a restart do."""
-        if setup.mode not in MODES:
-            raise ParameterError(f"No mode {setup.mode!r}; there are {', '.join(MODES)}")
         model = OnnxModel.load(Path(setup.model))
-        self.close_stream()
-        self.session, self.setup = None, setup
+        self.drop_session()
+        self.setup = setup
         self.open_session(setup, model)
         return self.facts()
 
@@ -164,7 +168,7 @@ class Server:
         session, setup = self.ready()
         region = None if start is None else (start, end)
         if isinstance(session.first, FileSource):
-            session.first.loop = region
+            session.first.set_loop(region)
         self.setup = replace(setup, loop=region)
 
     def model(self, folder: str) -> dict[str, Any]:
@@ -173,13 +177,7 @@ class Server:
         engine = Engine(OnnxModel.load(Path(folder)), hop=setup.hop, quality=setup.quality)
         engine.prepare(session.rate, session.channels, second=session.second is not None)
 
-        def swap() -> None:
-            behind = session.position_seconds()
-            session.engine = engine
-            if session.first is not None:
-                session.first.seek(behind)
-
-        session.change(swap)
+        session.change(lambda: setattr(session, "engine", engine))
         self.setup = replace(setup, model=folder)
         return self.facts()
 
@@ -207,8 +205,8 @@ class Server:
 
         What was open is closed; configure again afterwards.
         """
-        self.close_stream()
-        self.session, self.setup = None, None
+        self.drop_session()
+        self.setup = None
         block, latency_seconds, _ = MODES[setup.mode]
         request = Request(
             rate=RATE_TO_MEASURE,
@@ -291,6 +289,7 @@ class Server:
             engine = Engine(model, hop=setup.hop, quality=setup.quality)
             session = Session(engine, feed, stream.rate, channels, self.shared)
             session.microphone = live
+            session.flags = lambda: stream.underflows + stream.overflows
             session.first = open_source(setup.source, stream.rate, channels, setup.loop)
             session.second = open_source(setup.second, stream.rate, channels) if setup.second else None
             if session.first is not None:
@@ -304,6 +303,16 @@ class Server:
             stream.close()
             raise
         self.stream, self.session, self.lost = stream, session, ""
+
+    def drop_session(self) -> None:
+        """Let go of everything that is open."""
+        session, self.session = self.session, None
+        recorder = session.recorder if session is not None else None
+        if session is not None and recorder is not None:
+            session.recorder = None
+            recorder.stop()
+            self.notify(f"The recording ended with the device, after {recorder.seconds:.0f} s: {recorder.path}")
+        self.close_stream()
 
     def close_stream(self) -> None:
         """Let go of the device; ends the process if the sound server is frozen, since nothing else helps then."""
@@ -319,8 +328,7 @@ class Server:
             self.setup = replace(setup, position=session.position_seconds())
             self.lost = f"The sound device '{stream.name}' is gone ({stream.failed}); waiting for it"
             self.notify(self.lost)
-            self.close_stream()
-            self.session = None
+            self.drop_session()
             self.retry_at = monotonic() + RETRY_SECONDS
         elif stream is None and setup is not None and self.lost and monotonic() > self.retry_at:
             self.retry_at = monotonic() + RETRY_SECONDS
@@ -343,17 +351,23 @@ class Server:
         """The worker's thread: keep the feed full."""
         while not self.stopping.is_set():
             session = self.session
-            if session is None:
-                sleep(POLL_SECONDS)
-            elif not session.work():
-                sleep(session.pause)
+            try:
+                if session is None:
+                    sleep(POLL_SECONDS)
+                elif not session.work():
+                    sleep(session.pause)
+            except Exception as error:  # a defect; silence without a word would be the worst of answers
+                self.notify(f"The audio process failed ({type(error).__name__}: {error})")
+                os._exit(FAILED)
 
     def end(self) -> None:
         """Stop everything."""
         session = self.session
         if session is not None:
             session.change(lambda: setattr(session, "playing", False), restart=False)
-            sleep(session.feed.lead / session.rate)
+            stream = self.stream
+            # What is in our ring and in the device's buffer is still to be heard.
+            sleep(session.feed.lead / session.rate + (stream.output_latency if stream else 0.0))
             if session.recorder is not None:
                 session.recorder.stop()
         self.stopping.set()
@@ -380,6 +394,9 @@ COMMANDS = (
 def serve(connection: Connection, shared_name: str) -> None:
     """The main function of the audio process: commands until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the client's to understand
+    if DEBUG_VARIABLE not in os.environ:
+        # PortAudio, ALSA and JACK print to the terminal, past Python, from threads of their own.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     shared = SharedState(shared_name)
     sending = threading.Lock()
 
@@ -392,16 +409,17 @@ def serve(connection: Connection, shared_name: str) -> None:
     send(("event", ""))
     while True:
         try:
-            if connection.poll(POLL_SECONDS):
-                number, name, arguments = connection.recv()
-                if name == "end":
-                    break
-                send(answer(server, number, name, arguments))
+            message = connection.recv() if connection.poll(POLL_SECONDS) else None
         except (EOFError, OSError):
             # The client is gone and cannot remove the memory that it made.
             with contextlib.suppress(OSError):
                 shared.memory.unlink()
             break
+        if message is not None:
+            number, name, arguments = message
+            if name == "end":
+                break
+            send(answer(server, number, name, arguments))
         server.look_after()
     server.end()
     # Interpreter exit would call PortAudio once more, which may hang; everything that matters is closed.
@@ -417,6 +435,8 @@ def answer(server: Server, number: int, name: str, arguments: dict[str, Any]) ->
         return number, True, getattr(server, name)(**arguments)
     except RtaeError as error:
         return number, False, (type(error).__name__, str(error))
+    except Exception as error:  # a defect, or a library's own kind of error: the client has to hear of it
+        return number, False, ("RtaeError", f"'{name}' failed ({type(error).__name__}: {error})")
 
 
 def settle() -> None:

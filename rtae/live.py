@@ -13,6 +13,7 @@ from typing import Any
 from rich.progress import BarColumn, Progress, TextColumn
 
 from rtae.client import Client
+from rtae.demo import DEMO_PATH
 from rtae.errors import DeviceError, RtaeError
 from rtae.host import MICROPHONE, Setup
 from rtae.params import Snapshot
@@ -80,14 +81,10 @@ def start_recording(client: Client, record: Path | None, dry: bool) -> None:
 def follow(client: Client, stop: threading.Event, progress: Progress) -> None:
     """Show where it stands until the source ends or Ctrl-C."""
     task = progress.add_task("")
-    ducked = False
     while not stop.wait(POLL_SECONDS):
         at = client.status()
         line = f"{clock(at.position)}{f' / {clock(at.duration)}' if at.duration else ''}   late {at.late:.0f} samples"
         progress.update(task, completed=at.position, total=at.duration or None, description=line)
-        if at.ducking < 1 and not ducked:
-            say("Feedback: the output is turned down; use headphones, or move the microphone away from the speakers")
-        ducked = at.ducking < 1
         if at.ended:
             break
     progress.remove_task(task)
@@ -103,15 +100,19 @@ def finish(client: Client) -> None:
         seconds = 0.0
     if seconds:
         say(f"Recorded {clock(seconds)}")
-    say(f"Stopped at {clock(at.position)}; {at.late:.0f} samples came late, {at.overflows:.0f} were lost at the input")
+    say(
+        f"Stopped at {clock(at.position)}; {at.late:.0f} samples came late, {at.overflows:.0f} were lost at the "
+        f"input, {at.flags:.0f} times the device ran dry or over"
+    )
 
 
 def latency_report(setup: Setup, measure: bool = False) -> None:
     """The parts of the latency on this machine, for a song and for the microphone; the device's also measured."""
     with Client(say) as client:
-        for name, source in (("song", "silence"), ("microphone", MICROPHONE)):
+        song = replace(setup, source=str(DEMO_PATH), mode="relaxed", hop=2048)
+        for name, wanted in (("a song, mode relaxed", song), ("microphone", replace(setup, source=MICROPHONE))):
             try:
-                facts = client.configure(replace(setup, source=source, playing=True))
+                facts = client.configure(wanted)
             except RtaeError as error:
                 say(f"{name}: {error}")
                 continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -80,9 +81,11 @@ def render(
     `interpolation` mixes in. Raises AudioFileError, ParameterError.
     """
     check_output(source, target)
-    with AudioReader(source) as reader:
+    with AudioReader(source) as reader, ExitStack() as stack:
         engine.prepare(reader.rate, reader.channels, second=second is not None)
         other = FileSource(second, reader.rate, reader.channels) if second is not None else None
+        if other is not None:
+            stack.callback(other.close)
         first = reader.read(BLOCK)
         if first.shape[1] == 0:
             raise AudioFileError(f"{source} holds no samples; choose a file with sound in it")

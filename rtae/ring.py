@@ -4,7 +4,7 @@
              ^ read           ^ written            both count up for ever; their place is the count modulo capacity
 
 Threads: exactly one writer and one reader. Each moves only its own count, after the samples are copied, so neither
-needs a lock. `clear` and `fill` only while both are quiet.
+needs a lock. `clear` only while both are quiet.
 """
 
 from __future__ import annotations

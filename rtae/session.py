@@ -1,7 +1,7 @@
 """One stream from its sources to the device: what the audio process does, without the process.
 
     source A --+                                  +-> scope, latents, meters
-    source B --+-> engine -> guard -> gate -> feed -> device
+    source B --+-> engine -> gate -> feed -> device
     microphone +                         +-> recorder
 
 `work` is called by one thread, again and again, and delivers what the feed wants. Everything that changes what is heard
@@ -21,7 +21,6 @@ from rtae.audio.recorder import Recorder
 from rtae.dsp import fade_in
 from rtae.engine import Engine
 from rtae.feed import Feed
-from rtae.guard import FeedbackGuard
 from rtae.params import Snapshot
 from rtae.shared import SharedState, Status
 from rtae.source import Source, to_channels
@@ -45,13 +44,13 @@ class Session:
         self.microphone = False
         self.playing = False
         self.open = 0.0  # the gate, 0 to 1
+        self.debt = 0  # samples of input to drop, since silence was taken in their place
         self.skip = 0  # samples of the engine's delay that a file need not wait for
-        self.guard = FeedbackGuard(rate)
+        self.flags: Callable[[], int] = lambda: 0  # asks the device
         self.recorder: Recorder | None = None
         self.record_dry = False
         self.load = 0.0
         self.input_peak = self.output_peak = 0.0
-        self.after_end = 0  # samples delivered since the source ended
         self.shown = engine.windows.bent
         self.lock = threading.Lock()  # between `work` and `change`; the device's callback takes none
         self.prepare()
@@ -65,32 +64,43 @@ class Session:
         with self.lock:
             if self.open > 0:
                 self.deliver(self.fading_block())
+            ahead = 0.0 if self.skip else self.engine.latency.total / self.rate
+            before = [(source, source.position) for source in (self.first, self.second) if source is not None]
             action()
             if restart:
+                # What the engine had taken in but not given out is taken in again, unless its source has moved.
+                for source, place in before:
+                    if source in (self.first, self.second) and source.position == place:
+                        source.rewind(ahead)
                 self.prepare()
 
     def fading_block(self) -> FloatArray:
         """The last block of what sounds now, down to silence."""
         count = max(8, round(GATE_SECONDS * self.rate))
         block = self.produce(count, self.shared.snapshot())
+        faded: FloatArray = np.asarray(block * (fade_in(count)[::-1] * np.float32(self.open)), np.float32)
         self.open = 0.0
-        return np.asarray(block * fade_in(count)[::-1], np.float32)
+        if not self.record_dry:
+            self.record(faded)
+        return faded
 
     def prepare(self) -> None:
         """The engine, for the sources there are. A file's sound comes at once; a microphone waits as it must."""
         self.engine.prepare(self.rate, self.channels, second=self.second is not None)
         self.skip = 0 if self.microphone else self.engine.latency.total
-        self.after_end = 0
 
     def set_playing(self, playing: bool) -> None:
         """Play or pause."""
-        self.change(lambda: setattr(self, "playing", playing), restart=False)
+        if playing != self.playing:
+            # What a microphone heard before a pause is not to be heard after it.
+            self.change(lambda: setattr(self, "playing", playing), restart=self.microphone)
 
     # -- work, from the worker's thread ------------------------------------------------------------------------------
     def work(self) -> bool:
         """Deliver what the feed wants; False if that was nothing."""
         wanted = self.feed.wanted()
         if self.microphone and self.feed.input is not None:
+            self.debt -= self.feed.input.read(self.debt).shape[1]
             wanted = min(wanted, self.feed.input.stored)
         if wanted == 0:
             return False
@@ -100,6 +110,8 @@ class Session:
             values = self.shared.snapshot()
             if self.playing:
                 block = self.gated(self.produce(wanted, values))
+                if not self.record_dry:
+                    self.record(block)
             else:
                 self.drop_input(wanted)
                 block = np.zeros((self.channels, wanted), np.float32)
@@ -116,28 +128,31 @@ class Session:
             self.engine.process(self.take(part), values)
             self.skip -= part
         dry = self.take(count)
-        wet = (
-            self.guard.process(self.engine.process(dry, values))
-            if self.microphone
-            else self.engine.process(dry, values)
-        )
+        wet = self.engine.process(dry, values)
         self.input_peak = float(np.abs(dry[: self.channels]).max(initial=0))
         self.shared.write_scope(dry[: self.channels].mean(axis=0), wet.mean(axis=0))
         if self.engine.windows.bent is not self.shown:
             self.shown = self.engine.windows.bent
             self.shared.write_latents(self.shown[0])
-        if self.recorder is not None:
-            self.recorder.feed(dry[: self.channels] if self.record_dry else wet)
+        if self.record_dry:
+            self.record(dry[: self.channels])
         return wet
+
+    def record(self, block: FloatArray) -> None:
+        """To the recorder, if there is one."""
+        recorder = self.recorder  # the thread that takes commands may change it
+        if recorder is not None:
+            recorder.feed(block)
 
     def take(self, count: int) -> FloatArray:
         """The next samples of the sources, (channels, count), those of the second one below."""
         if self.microphone and self.feed.input is not None:
             first = to_channels(self.feed.input.read(count), self.channels)
-            first = np.pad(first, ((0, 0), (0, count - first.shape[1])))
+            missing = count - first.shape[1]
+            self.debt += missing  # a fade that could not wait for its input: dropped when it comes
+            first = np.pad(first, ((0, 0), (0, missing)))
         elif self.first is not None:
             first = self.first.read(count)
-            self.after_end = self.after_end + count if self.first.ended else 0
         else:
             first = np.zeros((self.channels, count), np.float32)
         return first if self.second is None else np.concatenate([first, self.second.read(count)])
@@ -164,7 +179,7 @@ class Session:
     @property
     def ended(self) -> bool:
         """The source has nothing more, and all of it has sounded."""
-        return self.after_end >= self.engine.latency.total
+        return self.first is not None and self.first.padded >= self.engine.latency.total + self.feed.lead
 
     @property
     def pause(self) -> float:
@@ -180,8 +195,7 @@ class Session:
 
     def publish(self) -> None:
         """The status, for the client."""
-        source = self.first
-        meters = self.engine.meters
+        source, recorder, meters = self.first, self.recorder, self.engine.meters
         self.shared.set_status(
             Status(
                 position=self.position_seconds(),
@@ -191,11 +205,11 @@ class Session:
                 input_peak=self.input_peak,
                 output_peak=self.output_peak,
                 limiter_gain=meters.limiter_gain,
-                ducking=self.guard.gain,
                 broken=meters.broken,
                 late=self.feed.late,
                 overflows=self.feed.overflows,
+                flags=self.flags(),
                 load=self.load,
-                recorded_seconds=self.recorder.seconds if self.recorder else 0.0,
+                recorded_seconds=recorder.seconds if recorder else 0.0,
             )
         )

@@ -31,7 +31,7 @@ class Status:
     position, duration: seconds of the source; playing, ended: 0 or 1. late: samples that the worker delivered too
     late, overflows: samples of input that were lost, flags: callbacks that the device flagged, all since the device
     was opened. load: share of real time that the worker is busy. Levels are peaks of the last block, full scale 1;
-    limiter_gain and ducking are gains, 1 at rest.
+    limiter_gain is 1 at rest.
     """
 
     position: float = 0.0
@@ -41,12 +41,10 @@ class Status:
     input_peak: float = 0.0
     output_peak: float = 0.0
     limiter_gain: float = 1.0
-    ducking: float = 1.0
     broken: float = 0.0
     late: float = 0.0
     overflows: float = 0.0
     flags: float = 0.0
-    callbacks: float = 0.0
     load: float = 0.0
     recorded_seconds: float = 0.0
 

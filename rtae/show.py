@@ -151,9 +151,11 @@ def model_table() -> None:
 
 def device_table() -> None:
     """`rtae devices`."""
-    from rtae.audio.device import NO_CARD, devices
+    from rtae.audio.device import NO_CARD
+    from rtae.client import Client
 
-    found = devices()
+    with Client() as client:  # listing may hang with a frozen sound server, which must not hang this process
+        found = client.devices()
     table = Table("", "device", "through", "in", "out", "rate", "latency")
     for device in found:
         table.add_row(

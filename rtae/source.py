@@ -19,17 +19,22 @@ FloatArray = NDArray[np.float32]
 LEVEL = 10 ** (-12 / 20)
 TONE_HZ = 440.0
 DECODE = 4096
+MEMORY_SECONDS = 0.75
+SHORTEST_LOOP = 0.01
+LONGEST_SECONDS = 1e6
 
 
 class Source(Protocol):
     """A stream of sound with a place in it.
 
-    position, duration: seconds; a duration of 0 has no end. ended: nothing more will come.
+    position, duration: seconds; a duration of 0 has no end. ended: nothing more will come. padded: samples of silence
+    that were given after the end.
     """
 
     name: str
     duration: float
     ended: bool
+    padded: int
 
     @property
     def position(self) -> float:
@@ -42,6 +47,10 @@ class Source(Protocol):
 
     def seek(self, seconds: float) -> None:
         """Go to a place; past the end is the end."""
+        ...
+
+    def rewind(self, seconds: float) -> None:
+        """Go back by what was read last, at most MEMORY_SECONDS, without a seek."""
         ...
 
     def close(self) -> None:
@@ -62,6 +71,13 @@ def to_channels(block: FloatArray, channels: int) -> FloatArray:
     return np.concatenate([kept, np.zeros((channels - len(kept), block.shape[1]), np.float32)])
 
 
+def check_place(seconds: float) -> float:
+    """A place in a song, in seconds, not before its start. Raises ParameterError for what is no number of seconds."""
+    if not (np.isfinite(seconds) and seconds < LONGEST_SECONDS):
+        raise ParameterError(f"{seconds} is no place in a song; give seconds")
+    return max(0.0, float(seconds))
+
+
 class FileSource:
     """A file at the stream's rate. Raises AudioFileError.
 
@@ -73,7 +89,7 @@ class FileSource:
         self.name, self.rate, self.channels = str(path), rate, channels
         self.duration = self.reader.info.seconds
         self.error: str | None = None
-        self.loop = loop
+        self.set_loop(loop)
         self.seek(0.0)
         if self.pending.shape[1] == 0 and not self.fill():
             self.reader.close()
@@ -86,16 +102,34 @@ class FileSource:
 
     def seek(self, seconds: float) -> None:
         """See `Source`."""
-        if not np.isfinite(seconds):
-            raise ParameterError(f"{seconds} is no place in a song; give seconds")
         own = self.reader.rate
-        self.reader.seek(round(max(0.0, seconds) * own))
+        self.reader.seek(round(check_place(seconds) * own))
         self.place = round(self.reader.position / own * self.rate)
         self.resample = (
             soxr.ResampleStream(own, self.rate, self.channels, dtype="float32") if own != self.rate else None
         )
         self.pending: FloatArray = np.zeros((self.channels, 0), np.float32)
+        self.past: FloatArray = np.zeros((self.channels, 0), np.float32)
         self.ended = self.drained = False
+        self.padded = 0
+
+    def rewind(self, seconds: float) -> None:
+        """See `Source`. A seek in an Ogg file may decode it from its start, too long while it plays."""
+        count = min(round(seconds * self.rate) - self.padded, self.past.shape[1], self.place)
+        self.padded = 0
+        if count > 0:
+            self.pending = np.concatenate([self.past[:, -count:], self.pending], axis=1)
+            self.past = self.past[:, :-count]
+            self.place -= count
+            self.ended = False
+
+    def set_loop(self, region: tuple[float, float] | None) -> None:
+        """Loop from a start to an end in seconds; end 0 is the file's. Raises ParameterError for what is no region."""
+        if region is not None:
+            start, end = check_place(region[0]), check_place(region[1])
+            if 0 < end < start + SHORTEST_LOOP:
+                raise ParameterError(f"A loop from {start:g} s to {end:g} s is too short; at least {SHORTEST_LOOP} s")
+        self.loop = region
 
     def fill(self) -> bool:
         """Decode a little more; False at the end. A file that breaks while it plays ends there."""
@@ -120,28 +154,34 @@ class FileSource:
             part = self.pending[:, : self.before_loop_end(missing)]
             self.pending = self.pending[:, part.shape[1] :]
             self.place += part.shape[1]
+            self.past = np.concatenate([self.past, part], axis=1)[:, -round(MEMORY_SECONDS * self.rate) :]
             parts.append(part)
             missing -= part.shape[1]
-            if missing and not self.back_to_loop_start():
+            stuck = len(parts) > 1 and not (parts[-1].shape[1] or parts[-2].shape[1])
+            if missing and (stuck or not self.back_to_loop_start()):
                 self.ended = True
+                self.padded += missing
                 parts.append(np.zeros((self.channels, missing), np.float32))
                 break
-        return np.concatenate(parts, axis=1) if len(parts) != 1 else parts[0]
+        return np.concatenate([np.zeros((self.channels, 0), np.float32), *parts], axis=1)
 
     def before_loop_end(self, count: int) -> int:
         """So many samples, or as many as there are before the loop ends."""
-        if self.loop is None or self.loop[1] <= 0:
+        region = self.loop
+        if region is None or region[1] <= 0:
             return count
-        return max(0, min(count, round(self.loop[1] * self.rate) - self.place))
+        return max(0, min(count, round(region[1] * self.rate) - self.place))
 
     def back_to_loop_start(self) -> bool:
         """Start the loop again, if there is one that has any length."""
-        if self.loop is None or self.error is not None:
+        region = self.loop
+        if region is None or self.error is not None or self.place <= round(region[0] * self.rate):
             return False
-        start = self.loop[0]
-        if self.place <= round(start * self.rate):
+        try:
+            self.seek(region[0])
+        except AudioFileError as error:
+            self.error = str(error)
             return False
-        self.seek(start)
         return True
 
     def close(self) -> None:
@@ -158,7 +198,7 @@ class Generator:
         if kind not in self.KINDS:
             raise ParameterError(f"No generator {kind!r}; there are {', '.join(self.KINDS)}")
         self.name, self.kind, self.rate, self.channels = kind, kind, rate, channels
-        self.duration, self.ended, self.place = 0.0, False, 0
+        self.duration, self.ended, self.place, self.padded = 0.0, False, 0, 0
         self.rng = np.random.default_rng(0)
 
     @property
@@ -180,7 +220,11 @@ class Generator:
 
     def seek(self, seconds: float) -> None:
         """See `Source`."""
-        self.place = round(max(0.0, seconds) * self.rate)
+        self.place = round(check_place(seconds) * self.rate)
+
+    def rewind(self, seconds: float) -> None:
+        """See `Source`."""
+        self.place = max(0, self.place - round(seconds * self.rate))
 
     def close(self) -> None:
         """Nothing to let go of."""

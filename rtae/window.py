@@ -105,6 +105,8 @@ class Windows:
             fresh = self.decode(values)
         except Exception:  # whatever a model or its runtime raises: the sound goes on
             self.failures += 1
+            self.encoded = max(0, (self.end - self.encoder_wait) // self.model.spec.stride)
+            self.latents = self.latents[:, :, :0]
             fresh = np.zeros((self.channels, self.crossfade + self.hop), np.float32)
         joined = fresh[:, : self.crossfade]
         if self.crossfade:
