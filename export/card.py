@@ -31,7 +31,7 @@ def card(spec: ModelSpec) -> str:
         ]
     lines += [f"| licence | {spec.licence} |", "", "## Training", ""]
     lines += training_lines(training)
-    lines += ["", "## Proof of the export", "", "| check | measured | allowed |", "|---|---:|---:|"]
+    lines += ["", "## Proof of the export", "", "| check | largest difference | allowed |", "|---|---:|---:|"]
     lines += [f"| {c['name']} | {c['value']:.2g} | {c['limit']:.2g} |" for c in spec.verification["checks"]]
     lines += ["", "Cost of a hop on the exporting machine, one thread, mono:", "", "| hop | ms | times real time |"]
     lines += ["|---:|---:|---:|"]

@@ -245,7 +245,8 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out exactly.")] = False,
     start: Annotated[
-        str | None, typer.Option("--from", help="Start from a model with a checkpoint, or from another run's folder.")
+        str | None,
+        typer.Option("--from", help="Start from another run's folder, or a model that holds its checkpoint."),
     ] = None,
     shortcut_frames: Annotated[
         int, typer.Option(min=0, max=16, help="Length of the linear shortcut, in latent frames; 0 leaves it out.")
@@ -326,7 +327,9 @@ def require_extra(extra: str, *modules: str) -> None:
 
     missing = [module for module in modules if find_spec(module) is None]
     if missing:
-        raise MissingExtraError(f"This needs {', '.join(missing)}. Install it with: pip install 'rtae[{extra}]'")
+        raise MissingExtraError(
+            f"This needs {', '.join(missing)}. Install the extra '{extra}', in a checkout with: pip install '.[{extra}]'"
+        )
 
 
 def version(wanted: bool) -> None:

@@ -222,7 +222,7 @@ class Engine:
         share = self.wetness.next(values["mix"] * active, count)
         gain = self.output_gain.next(db_to_gain(values["output_gain"]) if active else 1.0, count)
         # Not dry + share * (wet - dry): a share of 0 must give the very samples of the dry signal.
-        mixed = (dry * (1 - share) + wet * share) * gain
+        mixed = wet * gain if isinstance(share, float) and share == 1 else (dry * (1 - share) + wet * share) * gain
         out = self.limiter.process(mixed.astype(np.float32), np.float32(db_to_gain(values["ceiling"])))
         self.output.write(out)
         self.meters = Meters(

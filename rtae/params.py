@@ -61,7 +61,7 @@ PARAMETERS = (
     Parameter("input_gain", "Input gain", "dB", -60, 24, 0, "linear", "Gain before the model."),
     Parameter("output_gain", "Output gain", "dB", -60, 24, 0, "linear", "Gain after the mix."),
     Parameter("mix", "Mix", "", 0, 1, 1, "linear", "0 is the dry input, 1 the model's output."),
-    Parameter("bypass", "Bypass", "", 0, 1, 0, "switch", "1 passes the input, delayed and otherwise untouched."),
+    Parameter("bypass", "Bypass", "", 0, 1, 0, "switch", "1 passes the input, delayed; only the ceiling still holds."),
     Parameter("ceiling", "Ceiling", "dB", -24, 0, 0, "linear", "Peaks are limited to this level."),
     Parameter("latent_scale", "Latent scale", "", 0, 4, 1, "linear", "Every latent value is multiplied by this."),
     Parameter(

@@ -393,7 +393,7 @@ def test_training_without_its_extra_says_how_to_install_it(work, rtae, monkeypat
 
     find = machinery.find_spec
     monkeypatch.setattr(machinery, "find_spec", lambda name, *more: None if name == missing else find(name, *more))
-    assert_one_line(rtae("train", "songs", *TRAIN), f"This needs {missing}. Install it with: pip install 'rtae[train]'")
+    assert_one_line(rtae("train", "songs", *TRAIN), f"This needs {missing}. Install the extra 'train'")
 
 
 # -- models with something wrong ---------------------------------------------------------------------------------------
