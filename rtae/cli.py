@@ -328,7 +328,7 @@ def require_extra(extra: str, *modules: str) -> None:
     missing = [module for module in modules if find_spec(module) is None]
     if missing:
         raise MissingExtraError(
-            f"This needs {', '.join(missing)}. Install the extra '{extra}', in a checkout with: pip install '.[{extra}]'"
+            f"This needs {', '.join(missing)}. Install the extra '{extra}'; in a checkout: pip install '.[{extra}]'"
         )
 
 
