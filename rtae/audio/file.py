@@ -209,7 +209,7 @@ class AudioReader:
         start = max(0, target - _SEEK_LEAD.get(self.info.subtype, 1))
         if self.info.subtype == "VORBIS":
             # Seeks in Vorbis start with wrong samples, and in the last page they miss by up to a block for good
-            # (libsndfile issue 885): no seeking, but decoding from here or from the start.
+            # (libsndfile#885): no seeking, but decoding from here or from the start.
             start = self._position if self._position <= target else 0
         try:
             reached = start == self._position or self._file.seek(start) == start
