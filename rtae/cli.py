@@ -17,7 +17,7 @@ from rtae.params import PARAMETERS, Snapshot
 
 if TYPE_CHECKING:
     from rtae.engine import Engine
-    from rtae.host import Setup
+    from rtae.setup import Setup
 
 app = typer.Typer(
     name="rtae",
@@ -94,8 +94,8 @@ def make_setup(
     model: str, second: str | None, device: str | None, source: str | None, mode: str, block: int, hop: int, loop: bool
 ) -> Setup:
     """What the audio process is to do, but for the sound itself."""
-    from rtae.host import Setup
     from rtae.models import find
+    from rtae.setup import Setup
 
     return Setup(
         model=str(find(model).resolve()),

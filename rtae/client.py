@@ -16,8 +16,9 @@ from typing import Any
 
 from rtae import errors
 from rtae.errors import DeviceError, RtaeError
-from rtae.host import HUNG, Setup, serve
+from rtae.host import HUNG, serve
 from rtae.params import Snapshot
+from rtae.setup import Setup
 from rtae.shared import SharedState, Status
 
 START_SECONDS = 20.0
@@ -62,7 +63,7 @@ class Client:
         return facts
 
     def open(self, source: str, position: float = 0.0) -> dict[str, Any]:
-        """Another source A: a path, or one of `rtae.host.SOURCES`."""
+        """Another source A: a path, or one of `rtae.setup.SOURCES`."""
         facts: dict[str, Any] = self.call("open", source=source, position=position)
         self.remember(source=source)
         return facts

@@ -12,8 +12,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from time import monotonic, sleep
@@ -21,15 +21,16 @@ from typing import Any
 
 from rtae.audio.device import devices, open_stream
 from rtae.audio.recorder import Recorder
-from rtae.audio.stream import Request, Stream
+from rtae.audio.stream import Stream
 from rtae.engine import Engine
 from rtae.errors import DeviceError, ParameterError, RtaeError
 from rtae.feed import Feed
 from rtae.loopback import Probe
 from rtae.runtime import OnnxModel
 from rtae.session import Session
+from rtae.setup import MICROPHONE, Setup, open_source, wanted_rate
 from rtae.shared import SharedState
-from rtae.source import FileSource, Generator, Source
+from rtae.source import FileSource
 
 POLL_SECONDS = 0.02
 RETRY_SECONDS = 1.0
@@ -38,62 +39,6 @@ DEBUG_VARIABLE = "RTAE_DEBUG"  # set to anything, the audio process keeps what s
 EVEN_SECONDS = 0.1  # after a device has filled its own buffer, until it takes its blocks evenly
 FAILED = 71  # exit code: a defect of this program
 HUNG = 70  # exit code: the sound server froze, and PortAudio with it
-MICROPHONE = "microphone"
-SOURCES = (*Generator.KINDS, MICROPHONE)
-MODES: Mapping[str, tuple[int, float, float]] = {
-    # block in frames, device latency in seconds, lead of our ring in seconds beyond a block
-    "live": (256, 0.035, 0.015),
-    "relaxed": (512, 0.1, 0.06),
-}
-
-
-@dataclass(frozen=True)
-class Setup:
-    """All that the audio process needs to be where it was.
-
-    source, second: a file's path, or one of SOURCES; second may be empty. output, input: devices by number or name,
-    None for the system's default, "silent" for none. mode: one of MODES. block: frames, 0 for the mode's.
-    hop, quality: see `rtae.engine.Engine`. loop: start and end in seconds, or None. position: seconds.
-    follow_default: use the default device if the chosen one is gone.
-    """
-
-    model: str
-    source: str = "silence"
-    second: str = ""
-    output: str | None = None
-    input: str | None = None
-    mode: str = "relaxed"
-    block: int = 0
-    hop: int = 2048
-    quality: str = "HQ"
-    channels: int = 2
-    loop: tuple[float, float] | None = None
-    position: float = 0.0
-    playing: bool = False
-    follow_default: bool = False
-    lead_seconds: float = -1.0
-
-    def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise ParameterError(f"No mode {self.mode!r}; there are {', '.join(MODES)}")
-
-
-def open_source(name: str, rate: int, channels: int, loop: tuple[float, float] | None = None) -> Source | None:
-    """A source by name; None for the microphone. Raises AudioFileError, ParameterError."""
-    if name == MICROPHONE:
-        return None
-    if name in Generator.KINDS:
-        return Generator(name, rate, channels)
-    return FileSource(Path(name), rate, channels, loop)
-
-
-def wanted_rate(setup: Setup, model: OnnxModel) -> int:
-    """A file's own rate, so that it is played as it is; for the rest the model's."""
-    if setup.source in SOURCES:
-        return model.spec.sample_rate
-    source = FileSource(Path(setup.source), model.spec.sample_rate, 1)
-    source.close()
-    return source.reader.rate
 
 
 class Server:
@@ -207,16 +152,7 @@ class Server:
         """
         self.drop_session()
         self.setup = None
-        block, latency_seconds, _ = MODES[setup.mode]
-        request = Request(
-            rate=RATE_TO_MEASURE,
-            outputs=2,
-            inputs=1,
-            output=setup.output,
-            input=setup.input,
-            block=setup.block or block,
-            latency_seconds=latency_seconds,
-        )
+        request = setup.request(RATE_TO_MEASURE, outputs=2, inputs=1)
         holder: list[Probe] = []
         stream = open_stream(request, lambda out, block: holder[0].callback(out, block))
         probe = Probe(stream.rate)
@@ -266,23 +202,12 @@ class Server:
 
     def open_session(self, setup: Setup, model: OnnxModel) -> None:
         """Device, feed, engine, sources; on failure nothing stays open."""
-        block, latency_seconds, lead_seconds = MODES[setup.mode]
-        if setup.lead_seconds >= 0:
-            lead_seconds = setup.lead_seconds
         live = setup.source == MICROPHONE
-        request = Request(
-            rate=wanted_rate(setup, model),
-            outputs=setup.channels,
-            inputs=setup.channels if live else 0,
-            output=setup.output,
-            input=setup.input,
-            block=setup.block or block,
-            latency_seconds=latency_seconds,
-        )
+        request = setup.request(wanted_rate(setup, model), setup.channels, setup.channels if live else 0)
         holder: list[Feed] = []
         stream = open_stream(request, lambda out, block: holder[0].callback(out, block))
         try:
-            lead = stream.block + round(lead_seconds * stream.rate)
+            lead = stream.block + round(setup.lead * stream.rate)
             feed = Feed(stream.rate, stream.outputs, stream.inputs, stream.block, lead)
             holder.append(feed)
             channels = min(setup.channels, 2)
@@ -297,7 +222,7 @@ class Server:
             session.prepare()
             session.playing = setup.playing
             stream.start()
-            sleep(latency_seconds + EVEN_SECONDS)
+            sleep(request.latency_seconds + EVEN_SECONDS)
             feed.armed = True
         except BaseException:
             stream.close()

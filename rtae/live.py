@@ -15,8 +15,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rtae.client import Client
 from rtae.demo import DEMO_PATH
 from rtae.errors import DeviceError, RtaeError
-from rtae.host import MICROPHONE, Setup
 from rtae.params import Snapshot
+from rtae.setup import MICROPHONE, Setup
 from rtae.show import bar, clock, say
 
 POLL_SECONDS = 0.1

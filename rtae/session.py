@@ -64,7 +64,7 @@ class Session:
         with self.lock:
             if self.open > 0:
                 self.deliver(self.fading_block())
-            ahead = 0.0 if self.skip else self.engine.latency.total / self.rate
+            ahead = self.taken_ahead()
             before = [(source, source.position) for source in (self.first, self.second) if source is not None]
             action()
             if restart:
@@ -190,8 +190,11 @@ class Session:
         """Where in source A the sound is that leaves the engine now."""
         if self.first is None:
             return 0.0
-        ahead = 0.0 if self.microphone or self.skip else self.engine.latency.total / self.rate
-        return max(0.0, self.first.position - ahead)
+        return max(0.0, self.first.position - self.taken_ahead())
+
+    def taken_ahead(self) -> float:
+        """Seconds of the sources that the engine has taken in and not given out."""
+        return 0.0 if self.skip else self.engine.latency.total / self.rate
 
     def publish(self) -> None:
         """The status, for the client."""

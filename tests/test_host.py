@@ -16,11 +16,11 @@ from rtae.audio.output import AudioWriter
 from rtae.client import Client
 from rtae.engine import Engine
 from rtae.errors import AudioFileError, DeviceError, ModelError, ParameterError
-from rtae.host import Setup
 from rtae.nets.config import SMALL
 from rtae.params import Snapshot
 from rtae.render import render
 from rtae.runtime import OnnxModel
+from rtae.setup import Setup
 
 RATE = 44_100
 PATIENCE_SECONDS = 20.0
@@ -169,7 +169,7 @@ def test_two_at_once(setup):
 ORPHAN = """
 import json, os, sys, time
 from rtae.client import Client
-from rtae.host import Setup
+from rtae.setup import Setup
 
 if __name__ == "__main__":
     client = Client()
@@ -195,7 +195,7 @@ def test_a_killed_client_leaves_nothing_behind(setup, tmp_path):
 MEASURE = """
 import json
 from rtae.client import Client
-from rtae.host import Setup
+from rtae.setup import Setup
 
 if __name__ == "__main__":
     with Client() as client:
@@ -219,7 +219,7 @@ def test_a_round_trip_is_measured(server, tmp_path):
 LOOPBACK = """
 import subprocess, sys, time
 from rtae.client import Client
-from rtae.host import Setup
+from rtae.setup import Setup
 from rtae.params import Snapshot
 
 if __name__ == "__main__":

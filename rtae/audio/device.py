@@ -30,7 +30,6 @@ __all__ = [
     "quiet_stderr",
 ]
 
-BLOCK = 1024
 DELAYS = 64  # callbacks whose delay is remembered; single ones jump by a period
 # Which no other rate or channel count can mend: gone, in use, or of two sound systems.
 INVALID_DEVICE, BAD_COMBINATION, UNAVAILABLE = -9996, -9993, -9985

@@ -276,6 +276,3 @@ def find_audio(folder: str | os.PathLike[str]) -> list[Path]:
             found += [path for path in paths if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file()]
         seen.add(real)
     return sorted(found)
-
-
-# Writing ------------------------------------------------------------------------------------------------------------

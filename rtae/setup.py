@@ -1,0 +1,87 @@
+"""What the audio process is asked to do: model, sources, devices, as one immutable record that a restart can repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rtae.audio.file import AudioReader
+from rtae.audio.stream import Request
+from rtae.errors import ParameterError
+from rtae.runtime import OnnxModel
+from rtae.source import FileSource, Generator, Source
+
+MICROPHONE = "microphone"
+SOURCES = (*Generator.KINDS, MICROPHONE)
+MODES: Mapping[str, tuple[int, float, float]] = {
+    # block in frames, device latency in seconds, lead of our ring in seconds beyond a block
+    "live": (256, 0.035, 0.015),
+    "relaxed": (512, 0.1, 0.06),
+}
+
+
+@dataclass(frozen=True)
+class Setup:
+    """All that the audio process needs to be where it was.
+
+    source, second: a file's path, or one of SOURCES; second may be empty. output, input: devices by number or name,
+    None for the system's default, "silent" for none. mode: one of MODES. block: frames, 0 for the mode's.
+    hop, quality: see `rtae.engine.Engine`. loop: start and end in seconds, or None. position: seconds.
+    follow_default: use the default device if the chosen one is gone.
+    """
+
+    model: str
+    source: str = "silence"
+    second: str = ""
+    output: str | None = None
+    input: str | None = None
+    mode: str = "relaxed"
+    block: int = 0
+    hop: int = 2048
+    quality: str = "HQ"
+    channels: int = 2
+    loop: tuple[float, float] | None = None
+    position: float = 0.0
+    playing: bool = False
+    follow_default: bool = False
+    lead_seconds: float = -1.0
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise ParameterError(f"No mode {self.mode!r}; there are {', '.join(MODES)}")
+
+    @property
+    def lead(self) -> float:
+        """Seconds that our own ring is ahead of the device, beyond a block."""
+        return self.lead_seconds if self.lead_seconds >= 0 else MODES[self.mode][2]
+
+    def request(self, rate: int, outputs: int, inputs: int) -> Request:
+        """What to ask the devices for."""
+        block, latency_seconds, _ = MODES[self.mode]
+        return Request(
+            rate=rate,
+            outputs=outputs,
+            inputs=inputs,
+            output=self.output,
+            input=self.input,
+            block=self.block or block,
+            latency_seconds=latency_seconds,
+        )
+
+
+def open_source(name: str, rate: int, channels: int, loop: tuple[float, float] | None = None) -> Source | None:
+    """A source by name; None for the microphone. Raises AudioFileError, ParameterError."""
+    if name == MICROPHONE:
+        return None
+    if name in Generator.KINDS:
+        return Generator(name, rate, channels)
+    return FileSource(Path(name), rate, channels, loop)
+
+
+def wanted_rate(setup: Setup, model: OnnxModel) -> int:
+    """A file's own rate, so that it is played as it is; for the rest the model's."""
+    if setup.source in SOURCES:
+        return model.spec.sample_rate
+    with AudioReader(setup.source) as reader:
+        return reader.rate
