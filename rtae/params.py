@@ -13,6 +13,7 @@ from typing import Literal
 from rtae.errors import ParameterError
 
 Curve = Literal["linear", "log", "whole", "switch"]
+MACROS = 8
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,46 @@ PARAMETERS = (
         "log",
         "New noise values per second; from the frame rate up, one for each latent frame.",
     ),
-    Parameter("noise_seed", "Noise seed", "", 0, 65_535, 0, "whole", "The same seed gives the same noise."),
+    Parameter("noise_seed", "Seed", "", 0, 65_535, 0, "whole", "The same seed gives the same noise, choice and order."),
+    Parameter(
+        "random_mix", "Random", "", 0, 1, 0, "linear", "Random latents in place of the song's: 0 none, 1 nothing else."
+    ),
+    Parameter(
+        "gain_noise",
+        "Gain noise",
+        "",
+        0,
+        2,
+        0,
+        "linear",
+        "Each latent dimension gets louder and softer by itself; 1 is about 6 dB, at the speed of the noise.",
+    ),
+    Parameter("drop", "Drop", "", 0, 1, 0, "linear", "Share of the latent dimensions that are muted."),
+    Parameter("permute", "Permute", "", 0, 1, 0, "linear", "Share of the latent dimensions that change places."),
+    Parameter(
+        "quantise", "Quantise", "", 0, 4, 0, "linear", "Latents are rounded to steps of so many standard deviations."
+    ),
+    Parameter("freeze", "Freeze", "", 0, 1, 0, "switch", "1 holds the latest latents and loops them."),
+    Parameter("freeze_length", "Freeze length", "s", 0.01, 2, 0.25, "log", "How much of the latents freeze loops."),
+    Parameter("blur", "Blur", "s", 0, 1, 0, "linear", "Latents are averaged over so much of their past."),
+    Parameter("echo", "Echo", "", 0, 1, 0, "linear", "Earlier latents are added, each time weaker by this factor."),
+    Parameter("echo_time", "Echo time", "s", 0.02, 1, 0.25, "log", "From one echo of the latents to the next."),
+    Parameter("map_pull", "Map pull", "", 0, 1, 0, "linear", "How firmly the latents are drawn to a place on the map."),
+    Parameter("map_x", "Map x", "", -4, 4, 0, "linear", "That place along the first principal component."),
+    Parameter("map_y", "Map y", "", -4, 4, 0, "linear", "That place along the second principal component."),
+    *(
+        Parameter(
+            f"macro_{number}",
+            f"Macro {number}",
+            "",
+            -4,
+            4,
+            0,
+            "linear",
+            f"Moves the latents along principal component {number}, in standard deviations of the music.",
+        )
+        for number in range(1, MACROS + 1)
+    ),
 )
 TABLE: Mapping[str, Parameter] = {parameter.id: parameter for parameter in PARAMETERS}
 

@@ -227,7 +227,7 @@ def test_a_folder_that_vanishes_ends_the_recording(tmp_path, rng):
 def test_a_defect_in_the_thread_becomes_the_error(tmp_path, rng, suffix, monkeypatch):
     recorder = Recorder(tmp_path / f"take{suffix}", RATE, 1)
     recorder.feed(noise(rng, 1, 30_000))
-    wait_for(lambda: recorder.seconds > 0)
+    wait_for(lambda: recorder.seconds >= 30_000 / RATE)  # all chunks, not the first
     monkeypatch.setattr("rtae.audio.recorder._pcm", lambda _: 1 / 0)
     recorder.feed(noise(rng, 1, 1000))
     wait_for(lambda: recorder.error is not None)
