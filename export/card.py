@@ -29,6 +29,9 @@ def card(spec: ModelSpec) -> str:
             f"| receptive field | {reach.receptive_field} samples ({past_ms:.0f} ms) of past |",
             f"| look-ahead | {reach.look_ahead} samples (to the end of a sample's own frame: {spec.stride - 1}) |",
         ]
+    if spec.components:
+        share = sum(training["component_share"])
+        lines += [f"| principal components | {len(spec.components)}, {share:.0%} of the variance of the latents |"]
     lines += [f"| licence | {spec.licence} |", "", "## Training", ""]
     lines += training_lines(training)
     lines += ["", "## Proof of the export", "", "| check | largest difference | allowed |", "|---|---:|---:|"]

@@ -22,7 +22,7 @@ from rtae.nets.config import NetConfig
 from rtae.nets.linear import LinearCode
 from rtae.nets.reach import computed_reach
 from rtae.runtime import OnnxModel
-from rtae.spec import CARD_FILE, DECODER_FILE, ENCODER_FILE, LINEAR_FILE, SPEC_FILE, ModelSpec
+from rtae.spec import CARD_FILE, COMPONENTS, DECODER_FILE, ENCODER_FILE, LINEAR_FILE, SPEC_FILE, ModelSpec
 from rtae.training.checkpoint import Checkpoint
 from rtae.training.data import Track, survey
 from rtae.training.losses import quality, spectral_distance
@@ -34,10 +34,12 @@ from .graph import decoder_graph, encoder_graph
 from .verify import Verification, check_graphs, verify
 
 FloatArray = NDArray[np.float32]
+FloatArray64 = NDArray[np.float64]
 STATISTICS_SECONDS = 20
 VERIFY_SECONDS = 10
 QUALITY_SECONDS = 10
 SMALLEST_STD = 1e-6
+COMPONENT_DECIMALS = 7  # what is left out are rounding errors, which differ from machine to machine
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -110,18 +112,50 @@ def load_tracks(run: Path, data: Path | None) -> tuple[dict[str, Any], list[Trac
     return record, groups[0], groups[1]
 
 
+@dataclass(frozen=True)
+class LatentStatistics:
+    """Of the latents over the training set.
+
+    mean, std: per dimension, as the network gives them. components: (k, latent_dim), the first principal components of
+    the latents divided by std, unit length; component_std: (k,), their deviation along each; component_share: (k,),
+    the share of the whole variance that each explains.
+    """
+
+    mean: FloatArray64
+    std: FloatArray64
+    components: FloatArray64
+    component_std: FloatArray64
+    component_share: FloatArray64
+
+
 @torch.no_grad()
-def latent_statistics(net: Autoencoder, tracks: Sequence[Track]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation of each latent dimension over the middle of each track."""
-    count, total, squares = 0, 0.0, 0.0
+def latent_statistics(net: Autoencoder, tracks: Sequence[Track]) -> LatentStatistics:
+    """Statistics of the latents over the middle of each track."""
+    count, total, squares, products = 0, 0.0, 0.0, 0.0
     for track in tracks:
         z = net.encoder(torch.from_numpy(middle(track, STATISTICS_SECONDS))[None, None])[0].double().numpy()
         count += z.shape[1]
         total, squares = total + z.sum(axis=1), squares + (z**2).sum(axis=1)
+        products = products + z @ z.T
     mean = np.asarray(total / count)
-    std = np.sqrt(np.maximum(np.asarray(squares / count) - mean**2, 0))
+    deviation = np.sqrt(np.maximum(np.asarray(squares / count) - mean**2, 0))
     # A dimension that never moves is left as it is: scaling it would only blow up rounding.
-    return mean, np.where(std > SMALLEST_STD, std, 1.0)
+    std = np.where(deviation > SMALLEST_STD, deviation, 1.0)
+    covariance = (np.asarray(products / count) - np.outer(mean, mean)) / np.outer(std, std)
+    return LatentStatistics(mean, std, *principal_components(covariance))
+
+
+def principal_components(covariance: FloatArray64) -> tuple[FloatArray64, FloatArray64, FloatArray64]:
+    """Directions, deviations along them, and shares of the variance, the largest first, COMPONENTS at most.
+
+    A direction's largest entry is positive, so that the same latents always give the same directions. What does not
+    move has none.
+    """
+    variances, directions = np.linalg.eigh((covariance + covariance.T) / 2)
+    kept = [i for i in np.argsort(variances)[::-1][:COMPONENTS] if variances[i] > SMALLEST_STD]
+    components, found = directions.T[kept], variances[kept]
+    largest = np.take_along_axis(components, np.abs(components).argmax(axis=1)[:, None], axis=1)
+    return components * np.sign(largest), np.sqrt(found), found / max(np.trace(covariance), SMALLEST_STD)
 
 
 @torch.no_grad()
@@ -146,11 +180,11 @@ def read_linear(run: Path, config: NetConfig) -> LinearCode:
 
 
 def build(
-    name: str, licence: str, checkpoint: Checkpoint, net: Autoencoder, tracks: Sequence[Track]
+    name: str, licence: str, checkpoint: Checkpoint, net: Autoencoder, statistics: LatentStatistics
 ) -> tuple[ModelSpec, bytes, bytes]:
     """Graphs and spec, not verified yet."""
     config = checkpoint.config.net
-    mean, std = latent_statistics(net, tracks)
+    mean, std = statistics.mean, statistics.std
     encoder, decoder = encoder_graph(net, std), decoder_graph(net, std)
     check_graphs(encoder, decoder)
     spec = ModelSpec(
@@ -168,6 +202,8 @@ def build(
             DECODER_FILE: hashlib.sha256(decoder).hexdigest(),
         },
         licence=licence,
+        components=tuple(tuple(row) for row in statistics.components.round(COMPONENT_DECIMALS).tolist()),
+        component_std=tuple(statistics.component_std.round(COMPONENT_DECIMALS).tolist()),
     )
     return spec, encoder, decoder
 
@@ -215,7 +251,8 @@ def export(
     say("reading the songs that it was trained on")
     record, tracks, held = load_tracks(run, data)
     say("measuring the latents")
-    spec, encoder, decoder = build(name, licence, checkpoint, net, tracks)
+    statistics = latent_statistics(net, tracks)
+    spec, encoder, decoder = build(name, licence, checkpoint, net, statistics)
     model = OnnxModel(spec, encoder, decoder)
     say("verifying")
     music = np.concatenate([middle(track, VERIFY_SECONDS) for track in held])[None]
@@ -224,6 +261,7 @@ def export(
     verification.require()
     say("measuring the quality on held-out songs")
     training = training_facts(checkpoint, record, model, linear, held)
+    training["component_share"] = statistics.component_share.round(4).tolist()
     spec = replace(spec, verification=verification.to_dict(), training=training)
     files = {ENCODER_FILE: encoder, DECODER_FILE: decoder}
     write(target, {**files, SPEC_FILE: spec.to_json().encode(), CARD_FILE: card(spec).encode()}, linear)

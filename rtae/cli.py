@@ -38,13 +38,26 @@ Mode = Annotated[str, typer.Option("--mode", help="live: little latency; relaxed
 Block = Annotated[int, typer.Option("--block", min=0, max=8192, help="Samples per device callback; 0: by the mode.")]
 Record = Annotated[Path | None, typer.Option("--record", help="Record what is heard to this .wav or .flac file.")]
 Dry = Annotated[bool, typer.Option("--dry", help="Record the input, before the model, instead.")]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        "--preset", help="Start from a preset: its name (see 'rtae presets') or file. Other options go on top."
+    ),
+]
 Json = Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")]
 
 
 def with_parameters(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command one option for each parameter of the engine; it gets them as `values`, one Snapshot."""
-    own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "values"]
-    options = []
+    """Give a command one option for each parameter of the engine, and --preset; it gets `values`, one Snapshot.
+
+    If it has an argument `context`, it gets that too; `preset`, the preset's name; `held`, the values that were typed.
+    """
+    signature = inspect.signature(command, eval_str=True).parameters
+    own = [p for p in signature.values() if p.name not in ("context", "preset", "values", "held")]
+    options = [
+        inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context),
+        inspect.Parameter("preset", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Preset),
+    ]
     for parameter in PARAMETERS:
         kind = int if parameter.curve in ("whole", "switch") else float
         unit = f" In {parameter.unit}." if parameter.unit else ""
@@ -63,15 +76,36 @@ def with_parameters(command: Callable[..., None]) -> Callable[..., None]:
             )
         )
 
-    def run(**given: Any) -> None:
-        values = Snapshot().replace(**{parameter.id: given.pop(parameter.id) for parameter in PARAMETERS})
-        command(**given, values=values)
+    def run(context: typer.Context, preset: str | None, **given: Any) -> None:
+        options = {parameter.id: given.pop(parameter.id) for parameter in PARAMETERS}
+        typed = {id: value for id, value in options.items() if is_typed(context, id)}
+        given |= {"context": context, "preset": preset, "held": typed, "values": preset_values(preset).replace(**typed)}
+        command(**{name: value for name, value in given.items() if name in signature})
 
     run.__name__, run.__doc__ = command.__name__, command.__doc__
     keyword = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + options
     run.__signature__ = inspect.Signature(keyword)  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in keyword}
     return run
+
+
+def is_typed(context: typer.Context, option: str) -> bool:
+    """Whether an option was given, and is not at its default."""
+    source = context.get_parameter_source(option)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def preset_values(name: str | None) -> Snapshot:
+    """The values of a preset by its name or path; the defaults if there is none."""
+    if name is None:
+        return Snapshot()
+    from rtae.presets import find
+    from rtae.show import say
+
+    preset = find(name)
+    for note in preset.notes:
+        say(f"Note: {note}")
+    return preset.values
 
 
 def find_source(name: Path) -> Path:
@@ -81,13 +115,13 @@ def find_source(name: Path) -> Path:
     return DEMO_PATH if str(name) == "demo" and not name.exists() else name
 
 
-def make_engine(model: str, hop: int, full_window: bool) -> Engine:
-    """An engine with a model by name or path."""
+def make_engine(model: str, hop: int, full_window: bool, quality: str = "HQ") -> Engine:
+    """An engine with a model by name or path; quality: of the resampler."""
     from rtae.engine import Engine
     from rtae.models import find
     from rtae.runtime import OnnxModel
 
-    return Engine(OnnxModel.load(find(model)), hop=hop, full_window=full_window)
+    return Engine(OnnxModel.load(find(model)), hop=hop, full_window=full_window, quality=quality)
 
 
 def make_setup(
@@ -185,16 +219,36 @@ def latency(
 @app.command()
 @with_parameters
 def render(
+    context: typer.Context,
     source: Annotated[Path, typer.Argument(help=SOURCE)],
-    target: Annotated[Path, typer.Argument(help="A .wav or .flac file; it gets the source's rate and channels.")],
+    target: Annotated[
+        Path | None, typer.Argument(help="A .wav or .flac file; it gets the source's rate and channels.")
+    ] = None,
     model: Model = "small",
     second: Second = None,
     hop: Hop = 2048,
     full_window: FullWindow = False,
+    performance: Annotated[
+        Path | None,
+        typer.Option(
+            "--performance", help="Replay what was played, exactly; SOURCE may be left out. Options are held."
+        ),
+    ] = None,
     *,
+    preset: str | None,
     values: Snapshot,
+    held: dict[str, float],
 ) -> None:
     """Write a file as it sounds through a model."""
+    if performance is not None:
+        if preset is not None or full_window:
+            raise typer.BadParameter("it goes with neither --preset nor --full-window", param_hint="--performance")
+        song, target = (None, source) if target is None else (source, target)
+        chosen = {"model": model, "second": second, "hop": hop}
+        render_played(performance, song, target, held, {k: v for k, v in chosen.items() if is_typed(context, k)})
+        return
+    if target is None:
+        raise typer.BadParameter("give the file to write after the song", param_hint="TARGET")
     from rtae.audio.output import check_output
     from rtae.show import rendering
 
@@ -203,6 +257,65 @@ def render(
     rendering(
         found, target, make_engine(model, hop, full_window), values, find_source(Path(second)) if second else None
     )
+
+
+def render_played(file: Path, song: Path | None, target: Path, held: dict[str, float], chosen: dict[str, Any]) -> None:
+    """`rtae render --performance`. chosen: options that take the place of what the performance says."""
+    from dataclasses import replace
+
+    from rich.progress import BarColumn, TextColumn
+
+    from rtae.errors import AudioFileError
+    from rtae.performance import load
+    from rtae.render import render_performance
+    from rtae.setup import MICROPHONE
+    from rtae.show import bar, clock, say
+
+    played = load(file)
+    for note in played.notes:
+        say(f"Note: {note}")
+    played = replace(played.holding(held), **{key: value for key, value in chosen.items() if value is not None})
+    if song is None and played.song == MICROPHONE:
+        raise AudioFileError(f"{file} was played on a microphone; give a recording of it before {target}")
+    found = find_source(song or Path(played.song))
+    second = find_source(Path(played.second)) if played.second else None
+    with bar(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %")) as progress:
+        engine = make_engine(played.model, played.hop, False, played.quality)
+        task = progress.add_task(f"Replaying through {engine.model.spec.name}")
+        done = render_performance(
+            played,
+            found,
+            target,
+            engine,
+            lambda done, total: progress.update(task, completed=done, total=total),
+            second=second,
+        )
+    say(f"Wrote {target}: {clock(done.samples / done.rate)}, {len(played.events)} changes of the knobs, from {found}")
+    if done.truncated:
+        say(f"Note: {found} ends earlier than it says, or is damaged; silence follows")
+    if done.repaired:
+        say(f"Note: {done.repaired} samples were not finite and were silenced")
+    if done.silent:
+        say("Note: the result is silent")
+
+
+@app.command()
+def presets() -> None:
+    """List the presets: those that are shipped, and your own."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from rtae.presets import listing
+    from rtae.show import console, say
+
+    entries, problems = listing()
+    table = Table("preset", "what it does", "from")
+    for entry in entries:
+        preset = entry.preset
+        table.add_row(escape(preset.name), escape(preset.description), "yours" if entry.own else "shipped")
+    console.print(table)
+    for problem in problems:
+        say(f"Not usable: {problem}")
 
 
 @app.command()

@@ -40,6 +40,7 @@ class Client:
         self.notify = notify
         self.shared = SharedState()
         self.setup: Setup | None = None
+        self.recording: tuple[str, bool] | None = None  # path, and whether it is the dry sound
         self.closing = False
         self.restarts = self.failures = 0
         self.lock = threading.RLock()  # one command at a time, and no command during a restart
@@ -100,16 +101,23 @@ class Client:
 
     def record(self, path: str, dry: bool = False) -> str:
         """Start recording; answers with the name of the file."""
-        return str(self.call("record", path=path, dry=dry))
+        name = str(self.call("record", path=path, dry=dry))
+        self.recording = (path, dry)
+        return name
 
     def stop_recording(self) -> float:
         """Seconds recorded."""
+        self.recording = None
         return float(self.call("stop_recording"))
 
     def measure(self, setup: Setup) -> dict[str, float]:
-        """A device's round trip through a loopback; see `rtae.host.Server.measure`. Nothing is open afterwards."""
-        self.setup = None
-        return dict(self.call("measure", setup=setup))
+        """Round trips through a loopback; see `rtae.host.Server.measure`. Nothing is open afterwards."""
+        self.setup, values = None, self.shared.snapshot()
+        self.set(Snapshot().replace(mix=0, output_gain=-12))
+        try:
+            return dict(self.call("measure", setup=setup))
+        finally:
+            self.set(values)
 
     def devices(self) -> list[Any]:
         """All devices."""
@@ -208,13 +216,18 @@ class Client:
 
     def restart(self) -> None:
         """A new process with the old one's setup and place."""
+        position = self.shared.status().position
+        self.shared.set_status(Status(position=position))  # what the dead process said last holds no longer
         if self.setup is not None:
-            self.setup = replace(self.setup, position=self.shared.status().position)
+            self.setup = replace(self.setup, position=position)
         self.restarts += 1
         try:
             self.start()
             if self.setup is not None:
                 self.call("configure", setup=self.setup)
+                if self.recording is not None:
+                    path, dry = self.recording
+                    self.notify(f"The recording goes on in {self.call('record', path=path, dry=dry)}")
             self.failures = 0
         except RtaeError as error:
             self.failures += 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,6 +41,36 @@ def finite(block: FloatArray) -> tuple[FloatArray, int]:
     return np.clip(np.where(good, block, np.float32(0)), -LOUDEST, LOUDEST), block.size - int(np.count_nonzero(good))
 
 
+def drifting_noise(seed: int, frame: int, frames: int, dims: int, period: float) -> FloatArray:
+    """Noise (dims, frames) of constant variance: a new uniform value in [-1, 1] every `period` frames, joined smoothly.
+
+    Neighbouring values are weighted with cosine and sine, whose squares sum to 1: in between, the variance stays.
+    """
+    if period == 1 or frames == 0:
+        return uniform(seed, frame, frames, dims).astype(np.float32)
+    place = np.arange(frame, frame + frames) / period
+    index = np.floor(place).astype(np.int64)
+    points = uniform(seed, int(index[0]), int(index[-1] - index[0]) + 2, dims)
+    angle = (place - index) * (math.pi / 2)
+    nearest = index - index[0]
+    return (points[:, nearest] * np.cos(angle) + points[:, nearest + 1] * np.sin(angle)).astype(np.float32)
+
+
+def uniform(seed: int, first: int, count: int, dims: int) -> NDArray[np.float64]:
+    """Random values in [-1, 1), (dims, count): a function of (seed, index, dimension), whatever is asked together.
+
+    Philox (Salmon et al. 2011) is a counter: each count gives four values of 64 bits.
+
+    >>> bool((uniform(1, 5, 3, 6) == uniform(1, 0, 8, 6)[:, 5:]).all())
+    True
+    """
+    counts = -(-dims // 4)
+    bits = np.random.Philox(key=seed, counter=first * counts).random_raw(count * counts * 4)
+    values = bits.reshape(count, counts * 4)[:, :dims].T
+    scaled: NDArray[np.float64] = (values >> np.uint64(11)) * 2.0**-52 - 1.0
+    return scaled
+
+
 class Ramp:
     """A gain that moves to each new value in a straight line over one block, so that no change clicks."""
 
@@ -55,6 +87,48 @@ class Ramp:
         if start is None or start == target:
             return target
         return np.linspace(start, target, samples + 1, dtype=np.float32)[1:]
+
+
+class History:
+    """The newest frames of a stream, in one piece.
+
+    rows, dims: of the array (rows, dims, frames); longest: frames that are kept at least. There is room for as many
+    again, so that frames are moved rarely and adding some costs no more than copying them.
+    """
+
+    def __init__(self, rows: int, dims: int, longest: int) -> None:
+        self.longest = longest
+        self.data: FloatArray = np.zeros((rows, dims, 2 * longest), np.float32)
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.first = self.end = 0
+
+    @property
+    def stored(self) -> int:
+        """Frames that are kept."""
+        return self.end - self.first
+
+    def append(self, z: FloatArray) -> None:
+        """Add frames (rows, dims, frames) at the end; the oldest ones are forgotten."""
+        z = z[:, :, -self.longest :]
+        count = z.shape[2]
+        if self.end + count > self.data.shape[2]:
+            kept = min(self.stored, self.longest - count)
+            self.data[:, :, :kept] = self.data[:, :, self.end - kept : self.end]
+            self.end = kept
+        self.data[:, :, self.end : self.end + count] = z
+        self.end += count
+        self.first = max(0, self.end - self.longest)
+
+    def cut(self, frames: int) -> None:
+        """Forget so many of the newest frames, or all there are."""
+        self.end = max(self.first, self.end - max(0, frames))
+
+    def newest(self, frames: int) -> FloatArray:
+        """So many of the newest frames, or all there are: a view, valid until the next `append`."""
+        return self.data[:, :, max(self.first, self.end - frames) : self.end]
 
 
 class DelayLine:
@@ -164,3 +238,36 @@ class Limiter:
         self.edge = gains[-1]
         self.lowest = min(gains)
         return np.array(gains)
+
+
+class LevelMatch:
+    """The gain that makes one signal as loud as another, on average over SECONDS or so.
+
+    Both energies fade at the same pace, so their ratio is right from the first block on. Where either is silent the
+    gain is held: a pause has no level to match.
+    """
+
+    SECONDS = 0.7
+    RANGE_DB = 24.0
+    SILENCE_DB = -60.0  # full scale, of a block's RMS
+
+    def __init__(self, rate: int) -> None:
+        self.rate = rate
+        self.reset()
+
+    def reset(self) -> None:
+        """Nothing heard yet."""
+        self.wanted = self.given = 0.0
+        self.gain = 1.0
+
+    def listen(self, reference: FloatArray, signal: FloatArray) -> float:
+        """Hear a block of both, (channels, samples) at the same time, and return the gain for the signal."""
+        powers = [float(np.vdot(block, block)) / max(block.size, 1) for block in (reference, signal)]
+        if min(powers) >= db_to_gain(2 * self.SILENCE_DB):
+            kept = math.exp(-reference.shape[1] / (self.SECONDS * self.rate))
+            weight = reference.shape[1]
+            self.wanted = kept * self.wanted + weight * powers[0]
+            self.given = kept * self.given + weight * powers[1]
+            limit = db_to_gain(self.RANGE_DB)
+            self.gain = min(max(math.sqrt(self.wanted / self.given), 1 / limit), limit)
+        return self.gain

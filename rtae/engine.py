@@ -2,7 +2,7 @@
 
     block -> [input ring] -> chunk -+-> input gain -> soxr -> Windows (rtae.window) -> soxr -> [wet ring] --+
                                     |                                                                       |
-                                    +-> delay line of exactly the wet path's delay ----------------- mix, bypass
+                                    +-> delay line of exactly the wet path's delay ---- match level, mix, bypass
                                                                                                             |
     block <- [output ring] <-------------------------------- limiter <--------------------------------------+
 
@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
-import soxr
 from numpy.typing import NDArray
 
-from rtae.dsp import DelayLine, Limiter, Ramp, db_to_gain, finite
+from rtae.dsp import DelayLine, LevelMatch, Limiter, Ramp, db_to_gain, finite
 from rtae.errors import ParameterError
 from rtae.params import Snapshot
+from rtae.resample import Converter, Resampling, converters
 from rtae.ring import Ring
 from rtae.window import Model, Windows
 
@@ -33,8 +33,6 @@ DEFAULT_CROSSFADE = 441
 CROSSFADE_STEP = 147
 DEFAULT_QUALITY = "HQ"
 QUALITIES = ("QQ", "LQ", "MQ", "HQ", "VHQ")
-TRIAL_SECONDS = 20
-TRIAL_MARGIN = 0.02  # at odd rates soxr's bursts drift for minutes: by up to 0.7 % of the lead in half an hour
 LOWEST_RATE, HIGHEST_RATE = 1000, 768_000
 
 
@@ -119,46 +117,17 @@ class Engine:
         self.ratio = Fraction(rate, self.model.spec.sample_rate)
         chunk = self.chunk_end(0)
         self.longest_chunk = chunk
-        lead = self.find_lead()
+        self.resampling = Resampling.of(rate, self.model.spec.sample_rate, self.hop, self.quality)
         wet_delay = round(self.windows.delay * self.ratio)
         crossfade = round(self.crossfade * self.ratio)
-        self.latency = Latency(chunk, crossfade, wet_delay - crossfade, lead, Limiter.DELAY)
+        self.latency = Latency(chunk, crossfade, wet_delay - crossfade, self.resampling.delay, Limiter.DELAY)
         self.input = Ring(self.rows, chunk + 1)
-        self.wet = Ring(channels, lead + 8 * chunk + 4096)
+        self.wet = Ring(channels, self.resampling.lead + 8 * chunk + 4096)
         self.output = Ring(channels, 3 * chunk)
-        self.dry = DelayLine(channels, wet_delay + lead, chunk)
+        self.dry = DelayLine(channels, wet_delay + self.resampling.delay, chunk)
         self.limiter = Limiter(channels, rate, chunk)
-        self.lead = lead
+        self.match = LevelMatch(rate)
         self.reset()
-
-    def find_lead(self) -> int:
-        """By how many samples the wet signal may lag behind because soxr hands out its output in bursts.
-
-        How much it holds back depends on the lengths of what it was given and on nothing else, so a trial with silence
-        finds it; a margin covers what only comes later.
-        """
-        if self.ratio == 1:
-            return 0
-        there, back = self.resamplers()
-        hops = max(8, TRIAL_SECONDS * self.model.spec.sample_rate // self.hop)
-        waiting = given = made = lead = 0
-        for number in range(hops):
-            border = self.chunk_end(number)
-            waiting += there.resample_chunk(np.zeros((border - given, 1), np.float32)).shape[0]
-            given = border
-            while waiting >= self.hop:
-                waiting -= self.hop
-                made += back.resample_chunk(np.zeros((self.hop, 1), np.float32)).shape[0]
-            lead = max(lead, given - made)
-        return lead + round(TRIAL_MARGIN * lead) + 1
-
-    def resamplers(self, channels: int = 1) -> tuple[soxr.ResampleStream, soxr.ResampleStream]:
-        """To the model's rate, and back."""
-        own = self.model.spec.sample_rate
-        return (
-            soxr.ResampleStream(self.rate, own, channels, dtype="float32", quality=self.quality),
-            soxr.ResampleStream(own, self.rate, channels, dtype="float32", quality=self.quality),
-        )
 
     def chunk_end(self, number: int) -> int:
         """Samples from the start of the stream to the end of a chunk: where its hop ends, rounded up."""
@@ -170,16 +139,19 @@ class Engine:
         self.windows.reset()
         for part in (self.input, self.wet, self.output):
             part.clear()
-        self.wet.clear(silence=self.lead)
+        self.wet.clear(silence=self.resampling.lead)
         self.output.clear(silence=self.longest_chunk)
         self.dry.reset()
         self.limiter.reset()
+        self.match.reset()
         self.model_rate = np.zeros((self.rows, 0), np.float32)
-        self.there: soxr.ResampleStream | None = None
-        self.back: soxr.ResampleStream | None = None
+        self.there: Converter | None = None
+        self.back: Converter | None = None
         if self.ratio != 1:
-            self.there, self.back = self.resamplers(self.rows)[0], self.resamplers(self.channels)[1]
-        self.input_gain, self.output_gain, self.wetness, self.second_share = Ramp(), Ramp(), Ramp(), Ramp()
+            own = self.model.spec.sample_rate
+            self.there, self.back = converters(self.rate, own, (self.rows, self.channels), self.quality)
+        self.input_gain, self.output_gain, self.matched_gain = Ramp(), Ramp(), Ramp()
+        self.dry_share, self.wet_share, self.second_share = Ramp(), Ramp(), Ramp()
         self.broken_input = 0
         self.underflows = 0
         self.owed = 0  # wet samples that came too late: dropped when they come, so the delay stays
@@ -216,14 +188,9 @@ class Engine:
         self.broken_input += broken
         count = block.shape[1]
         self.run_wet(block * self.input_gain.next(db_to_gain(values["input_gain"]), count), values)
-        wet = self.take_wet(count)
         dry = self.dry.process(self.dry_mix(block, values))
-        active = 1.0 - values["bypass"]
-        share = self.wetness.next(values["mix"] * active, count)
-        gain = self.output_gain.next(db_to_gain(values["output_gain"]) if active else 1.0, count)
-        # Not dry + share * (wet - dry): a share of 0 must give the very samples of the dry signal.
-        mixed = wet * gain if isinstance(share, float) and share == 1 else (dry * (1 - share) + wet * share) * gain
-        out = self.limiter.process(mixed.astype(np.float32), np.float32(db_to_gain(values["ceiling"])))
+        mixed = self.mixed(dry, self.take_matched(dry, values), values)
+        out = self.limiter.process(mixed, np.float32(db_to_gain(values["ceiling"])))
         self.output.write(out)
         self.meters = Meters(
             float(np.abs(block).max()),
@@ -232,6 +199,28 @@ class Engine:
             self.broken_input + self.windows.broken + self.windows.failures * self.hop,
             self.underflows,
         )
+
+    def take_matched(self, dry: FloatArray, values: Snapshot) -> FloatArray:
+        """The wet signal that goes with this dry one, as loud as that one if the parameter `match` says so."""
+        wet = self.take_wet(dry.shape[1])
+        # It always listens, so that the gain is right at once when it is asked for.
+        gain = self.match.listen(dry, wet)
+        gain_now = self.matched_gain.next(gain if values["match"] else 1.0, dry.shape[1])
+        return wet if isinstance(gain_now, float) and gain_now == 1 else np.asarray(wet * gain_now, np.float32)
+
+    def mixed(self, dry: FloatArray, wet: FloatArray, values: Snapshot) -> FloatArray:
+        """Dry and wet as mixed, or the one without the other, or the dry one alone, with the output gain."""
+        count, gain_db = dry.shape[1], values["output_gain"]
+        dry_share, wet_share = 1 - values["mix"], values["mix"]
+        if values["difference"]:
+            dry_share, wet_share = 1.0, -1.0
+        if values["bypass"]:
+            dry_share, wet_share, gain_db = 1.0, 0.0, 0.0
+        # Not dry + share * (wet - dry): a share of 0 must give the very samples of the dry signal.
+        left, right = self.dry_share.next(dry_share, count), self.wet_share.next(wet_share, count)
+        gain = self.output_gain.next(db_to_gain(gain_db), count)
+        only_wet = isinstance(left, float) and isinstance(right, float) and (left, right) == (0, 1)
+        return np.asarray((wet if only_wet else dry * left + wet * right) * gain, np.float32)
 
     def dry_mix(self, block: FloatArray, values: Snapshot) -> FloatArray:
         """What dry means: the source, or both of them mixed as their latents are."""
@@ -244,13 +233,13 @@ class Engine:
     def run_wet(self, block: FloatArray, values: Snapshot) -> None:
         """Through the model into the wet ring, as many whole hops as there are."""
         if self.there is not None:
-            block = self.there.resample_chunk(np.ascontiguousarray(block.T)).T
+            block = self.there.process(block)
         self.model_rate = np.concatenate([self.model_rate, block], axis=1)
         while self.model_rate.shape[1] >= self.hop:
             hop = self.windows.step(self.model_rate[:, : self.hop], values)
             self.model_rate = self.model_rate[:, self.hop :]
             if self.back is not None:
-                hop = self.back.resample_chunk(np.ascontiguousarray(hop.T)).T
+                hop = self.back.process(hop)
             self.wet.write(hop)
 
     def take_wet(self, count: int) -> FloatArray:

@@ -25,6 +25,10 @@ class ParameterError(RtaeError, ValueError):
     """A parameter has an unknown name or a value outside of its range."""
 
 
+class PresetError(RtaeError, ValueError):
+    """A file of settings cannot be read or written: a preset, a recorded performance, a controller's bindings."""
+
+
 class TrainingError(RtaeError, RuntimeError):
     """A training run cannot start or cannot go on: no usable audio, a checkpoint that does not fit, a loss of NaN."""
 

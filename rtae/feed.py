@@ -27,7 +27,8 @@ class Feed:
     lead: samples of delay, at least a block and the reserve; block: the longest block of the device.
     late: samples that were missing so far; overflows: samples of input that found no room; dips: how often it faded.
     armed: set by the owner once the device runs evenly. At its start a device fills all of its own buffer at once;
-        until then it gets silence, and its input is dropped, so that the delay holds from the first sample on.
+        until then it gets silence, and its input is dropped, so that the delay holds from the first sample on. The
+        same is done when it fills its buffer anew after it ran dry (`even`): the sound pauses, and nothing is late.
     """
 
     def __init__(self, rate: int, outputs: int, inputs: int, block: int, lead: int) -> None:
@@ -56,10 +57,12 @@ class Feed:
             self.afresh = False
         return max(0, self.lead + self.missing - self.output.stored)
 
-    def callback(self, out: FloatArray, block: FloatArray | None) -> None:
+    def callback(self, out: FloatArray, block: FloatArray | None, even: bool = True) -> None:
         """Device: fill `out` (samples, outputs), store `block` (samples, inputs)."""
-        if not self.armed:
+        if not (self.armed and even):
             out[:] = 0
+            if not self.silent:
+                self.rising, self.falling = self.reserve, 0
             return
         if self.input is not None and block is not None:
             self.overflows += len(block) - self.input.write(block.T)

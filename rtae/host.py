@@ -19,23 +19,32 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rtae.audio.device import devices, open_stream
 from rtae.audio.recorder import Recorder
 from rtae.audio.stream import Stream
 from rtae.engine import Engine
 from rtae.errors import DeviceError, ParameterError, RtaeError
-from rtae.feed import Feed
+from rtae.feed import FADE_SECONDS, Feed
+from rtae.guard import Guard
 from rtae.loopback import Probe
+from rtae.params import Snapshot
 from rtae.runtime import OnnxModel
 from rtae.session import Session
 from rtae.setup import MICROPHONE, Setup, open_source, wanted_rate
 from rtae.shared import SharedState
 from rtae.source import FileSource
+from rtae.tune import smallest_hop
 
+FloatArray = NDArray[np.float32]
 POLL_SECONDS = 0.02
 RETRY_SECONDS = 1.0
 RATE_TO_MEASURE = 48_000
 DEBUG_VARIABLE = "RTAE_DEBUG"  # set to anything, the audio process keeps what sound libraries print
+WARM_HOPS = 4
+SETTLE_SECONDS = 1.0  # until the delays of a stream are known, and what an open microphone began with is gone
 EVEN_SECONDS = 0.1  # after a device has filled its own buffer, until it takes its blocks evenly
 FAILED = 71  # exit code: a defect of this program
 HUNG = 70  # exit code: the sound server froze, and PortAudio with it
@@ -51,6 +60,9 @@ class Server:
         self.stream: Stream | None = None
         self.retry_at = 0.0
         self.lost = ""
+        self.recording: tuple[Recorder, bool] | None = None  # what goes on when a lost device is back; and if dry
+        self.ducked = 0
+        self.tap: Callable[[FloatArray, FloatArray | None], None] | None = None  # hears, and adds to, what is played
         self.stopping = threading.Event()
         self.worker = threading.Thread(target=self.work, name="rtae-worker", daemon=True)
         self.worker.start()
@@ -119,10 +131,15 @@ class Server:
     def model(self, folder: str) -> dict[str, Any]:
         """Another model. It is loaded while the old one plays."""
         session, setup = self.ready()
-        engine = Engine(OnnxModel.load(Path(folder)), hop=setup.hop, quality=setup.quality)
+        engine = self.make_engine(OnnxModel.load(Path(folder)), setup, session.rate, session.channels)
         engine.prepare(session.rate, session.channels, second=session.second is not None)
 
-        session.change(lambda: setattr(session, "engine", engine))
+        def swap() -> None:
+            session.engine = engine
+            if session.guard is not None and self.stream is not None:
+                session.guard.set_loop(*self.loop_delays(session, self.stream))
+
+        session.change(swap)
         self.setup = replace(setup, model=folder)
         return self.facts()
 
@@ -136,8 +153,9 @@ class Server:
 
     def stop_recording(self) -> float:
         """End the recording; answers with its seconds."""
-        session, _ = self.ready()
-        recorder, session.recorder = session.recorder, None
+        recorder, self.recording = (self.recording[0] if self.recording else None), None
+        if self.session is not None and self.session.recorder is not None:
+            recorder, self.session.recorder = self.session.recorder, None
         if recorder is None:
             return 0.0
         recorder.stop()
@@ -146,13 +164,20 @@ class Server:
         return recorder.seconds
 
     def measure(self, setup: Setup) -> dict[str, float]:
-        """Play a chirp through a loopback: the device's round trip as stated and as measured, in samples at `rate`.
+        """Play a chirp through a loopback: round trips as stated and as measured, in samples at `rate`.
 
-        What was open is closed; configure again afterwards.
+        Of the device alone, and, if the setup has a model, of everything from the microphone to the loudspeaker: for
+        that the parameters must pass the dry sound, at less than full gain. What was open is closed; configure again
+        afterwards.
         """
         self.drop_session()
         self.setup = None
-        request = setup.request(RATE_TO_MEASURE, outputs=2, inputs=1)
+        whole = self.measure_whole(setup) if setup.model else {}
+        return {**self.measure_device(setup, round(whole.get("whole_rate", RATE_TO_MEASURE))), **whole}
+
+    def measure_device(self, setup: Setup, rate: int) -> dict[str, float]:
+        """A stream that does nothing but play the chirp: the floor of what is possible with these devices."""
+        request = setup.request(rate, outputs=setup.channels, inputs=setup.channels)
         holder: list[Probe] = []
         stream = open_stream(request, lambda out, block: holder[0].callback(out, block))
         probe = Probe(stream.rate)
@@ -160,15 +185,42 @@ class Server:
         self.stream = stream
         try:
             stream.start()
-            while not (probe.done or stream.failed):
-                sleep(POLL_SECONDS)
+            self.wait_for_probe(probe, stream)
             stated = (stream.output_latency + stream.input_latency) * stream.rate
-            if stream.failed:
-                raise DeviceError(f"'{stream.name}' stopped while it was measured ({stream.failed}); try again")
         finally:
             self.close_stream()
         found = probe.delay()
         return {"rate": stream.rate, "stated": stated, "measured": found.samples, "confidence": found.confidence}
+
+    def measure_whole(self, setup: Setup) -> dict[str, float]:
+        """The same with the engine in between."""
+        try:
+            self.configure(replace(setup, source=MICROPHONE, second="", playing=True, guard=False))
+            session, stream = self.ready()[0], self.stream
+            if stream is None:
+                raise DeviceError("The sound device went away before it could be measured; try again")
+            probe = Probe(stream.rate)
+            sleep(SETTLE_SECONDS)
+            self.tap = probe.tap
+            self.wait_for_probe(probe, stream)
+            stated = self.loop_delays(session, stream)[0]
+        finally:
+            self.tap = None
+            self.drop_session()
+            self.setup = None
+        return {
+            "whole_rate": stream.rate,
+            "whole_stated": stated,
+            "whole_measured": probe.delay().samples,
+            "late": session.feed.late,
+        }
+
+    def wait_for_probe(self, probe: Probe, stream: Stream) -> None:
+        """Until it is done. Raises DeviceError if the device stops."""
+        while not probe.done:
+            if stream.failed:
+                raise DeviceError(f"'{stream.name}' stopped while it was measured ({stream.failed}); try again")
+            sleep(POLL_SECONDS)
 
     def list_devices(self) -> list[Any]:
         """All devices; new ones are found only while none is open."""
@@ -205,13 +257,21 @@ class Server:
         live = setup.source == MICROPHONE
         request = setup.request(wanted_rate(setup, model), setup.channels, setup.channels if live else 0)
         holder: list[Feed] = []
-        stream = open_stream(request, lambda out, block: holder[0].callback(out, block))
+
+        def callback(out: FloatArray, block: FloatArray | None) -> None:
+            holder[0].callback(out, block, stream.even)
+            if self.tap is not None:
+                self.tap(out, block)
+
+        stream = open_stream(request, callback)
         try:
-            lead = stream.block + round(setup.lead * stream.rate)
+            # Now and then a device asks for two blocks at once, and what is left must be enough to fade out.
+            reserve = round(FADE_SECONDS * stream.rate)
+            lead = stream.block + max(stream.block + reserve, round(setup.lead * stream.rate))
             feed = Feed(stream.rate, stream.outputs, stream.inputs, stream.block, lead)
             holder.append(feed)
             channels = min(setup.channels, 2)
-            engine = Engine(model, hop=setup.hop, quality=setup.quality)
+            engine = self.make_engine(model, setup, stream.rate, channels)
             session = Session(engine, feed, stream.rate, channels, self.shared)
             session.microphone = live
             session.flags = lambda: stream.underflows + stream.overflows
@@ -222,21 +282,56 @@ class Server:
             session.prepare()
             session.playing = setup.playing
             stream.start()
+            self.stream, self.session, self.lost = stream, session, ""  # the worker's thread takes notice meanwhile
             sleep(request.latency_seconds + EVEN_SECONDS)
+            if live and setup.guard:
+                session.guard = Guard(stream.rate, *self.loop_delays(session, stream))
+            self.go_on_recording(session)
             feed.armed = True
         except BaseException:
+            self.stream = self.session = None
             stream.close()
             raise
-        self.stream, self.session, self.lost = stream, session, ""
+
+    def make_engine(self, model: OnnxModel, setup: Setup, rate: int, channels: int) -> Engine:
+        """An engine that is warm: what its first hops would take the time for has been done."""
+        hop = setup.hop or smallest_hop(model, rate, channels, setup.lead, setup.quality)
+        engine = Engine(model, hop=hop, quality=setup.quality)
+        engine.prepare(rate, channels)
+        for _ in range(WARM_HOPS):
+            engine.process(np.zeros((channels, engine.longest_chunk), np.float32), Snapshot())
+        return engine
+
+    def loop_delays(self, session: Session, stream: Stream) -> tuple[int, int]:
+        """Samples of the whole loop from loudspeaker to loudspeaker, and of its part outside of the engine."""
+        outside = session.feed.lead + round((stream.output_latency + stream.input_latency) * stream.rate)
+        return outside + session.engine.latency.total, outside
+
+    def go_on_recording(self, session: Session) -> None:
+        """What was being recorded when the device was lost; in a new file if the rate is another one now."""
+        kept, self.recording = self.recording, None
+        if kept is None:
+            return
+        recorder, dry = kept
+        if (recorder.rate, recorder.channels) != (session.rate, session.channels):
+            recorder.stop()
+            try:
+                recorder = Recorder(recorder.path, session.rate, session.channels)
+            except RtaeError as error:
+                self.notify(str(error))
+                return
+            self.notify(f"The recording goes on in {recorder.path}, since the device has another sample rate")
+        session.record_dry, session.recorder = dry, recorder
 
     def drop_session(self) -> None:
-        """Let go of everything that is open."""
+        """Let go of everything that is open; a recording is kept, to go on with whatever is opened next."""
         session, self.session = self.session, None
-        recorder = session.recorder if session is not None else None
-        if session is not None and recorder is not None:
-            session.recorder = None
-            recorder.stop()
-            self.notify(f"The recording ended with the device, after {recorder.seconds:.0f} s: {recorder.path}")
+        if session is not None and session.recorder is not None:
+            with session.lock:
+                if session.open > 0:
+                    session.fading_block()  # the recording's last moment; nobody else hears it
+                self.recording = (session.recorder, session.record_dry)
+                session.recorder = None
         self.close_stream()
 
     def close_stream(self) -> None:
@@ -252,9 +347,16 @@ class Server:
         if stream is not None and session is not None and setup is not None and stream.failed:
             self.setup = replace(setup, position=session.position_seconds())
             self.lost = f"The sound device '{stream.name}' is gone ({stream.failed}); waiting for it"
-            self.notify(self.lost)
+            pauses = ". The recording pauses" if session.recorder is not None else ""
+            self.notify(self.lost + pauses)
             self.drop_session()
             self.retry_at = monotonic() + RETRY_SECONDS
+        elif session is not None and session.recorder is not None and session.recorder.error is not None:
+            self.notify(str(session.recorder.error))
+            session.recorder = None
+        elif session is not None and session.guard is not None and session.guard.count > self.ducked:
+            self.ducked = session.guard.count
+            self.notify("Feedback: the microphone hears the loudspeakers. The output was turned down; use headphones")
         elif stream is None and setup is not None and self.lost and monotonic() > self.retry_at:
             self.retry_at = monotonic() + RETRY_SECONDS
             self.reopen(setup)
@@ -293,8 +395,8 @@ class Server:
             stream = self.stream
             # What is in our ring and in the device's buffer is still to be heard.
             sleep(session.feed.lead / session.rate + (stream.output_latency if stream else 0.0))
-            if session.recorder is not None:
-                session.recorder.stop()
+        with contextlib.suppress(RtaeError):  # whoever ends does not read its error any more
+            self.stop_recording()
         self.stopping.set()
         self.close_stream()
 

@@ -1,110 +1,97 @@
-"""What can be done to latents: each effect is one class, and one line in EFFECTS.
+"""What is done to latents on their way from the encoder to the decoder: the effects of a stream, in their order.
 
-An effect is a pure function of latents, their absolute frame numbers and one snapshot of the parameters. So windows
-that overlap agree, a render repeats a performance, and an effect streams exactly without a line of its own for that.
-At the parameters' defaults it returns the very array it was given.
+    encoder -> freeze -> echo -> blur -> permute -> drop -> random mix -> gain noise -> scale
+                                      decoder <- quantise <- noise <- map <- macros <---+
+
+What comes out for a frame depends on its absolute number, on latents of it and of a bounded past, and on one snapshot
+of the parameters; freeze alone remembers when its switch was turned. So windows that overlap agree, and a render
+repeats a performance. To add an effect: a class in `rtae.effects`, a line in EFFECTS.
 """
 
 from __future__ import annotations
 
-import math
-from functools import lru_cache
-from typing import Protocol
-
 import numpy as np
-from numpy.typing import NDArray
 
+from rtae.effects import (
+    Blur,
+    Drop,
+    Echo,
+    Effect,
+    FloatArray,
+    Freeze,
+    GainNoise,
+    Macros,
+    Map,
+    Noise,
+    Permute,
+    Quantise,
+    RandomMix,
+    Scale,
+)
 from rtae.params import Snapshot
 from rtae.spec import ModelSpec
 
-FloatArray = NDArray[np.float32]
-NOISE_RANGE = 0.75  # the range of the random latent values in the paper
 
+class Chain:
+    """All effects of one stream.
 
-class Effect(Protocol):
-    """One way to bend latents."""
-
-    def apply(self, z: FloatArray, frame: int, values: Snapshot, spec: ModelSpec) -> FloatArray:
-        """z: (channels, latent_dim, frames); frame: absolute number of the first one. Returns the same shape."""
-        ...
-
-
-class Scale:
-    """Multiplies every latent: under 1 tamer, over 1 exaggerated."""
-
-    def apply(self, z: FloatArray, frame: int, values: Snapshot, spec: ModelSpec) -> FloatArray:
-        """See `Effect`."""
-        scale = values["latent_scale"]
-        if scale == 1:
-            return z
-        scaled: FloatArray = z * np.float32(scale)
-        return scaled
-
-
-class Noise:
-    """Adds uniform noise to some dimensions, the same in every channel, so that a stereo image stays where it is."""
-
-    def apply(self, z: FloatArray, frame: int, values: Snapshot, spec: ModelSpec) -> FloatArray:
-        """See `Effect`."""
-        amount, dims = values["noise_amount"], z.shape[1]
-        if amount == 0:
-            return z
-        seed = int(values["noise_seed"])
-        chosen = chosen_dimensions(seed, dims, values["noise_share"])
-        if len(chosen) == 0:
-            return z
-        period = max(1.0, spec.frame_rate / values["noise_speed"])
-        noise = drifting_noise(seed, frame, z.shape[2], dims, period)
-        bent: FloatArray = z.copy()
-        bent[:, chosen] += np.float32(amount * NOISE_RANGE) * noise[chosen]
-        return bent
-
-
-@lru_cache(maxsize=64)
-def chosen_dimensions(seed: int, dims: int, share: float) -> NDArray[np.int64]:
-    """The dimensions that a share of them means, in the order of the seed: a larger share keeps a smaller one's."""
-    order = np.argsort(uniform(seed ^ 0x5EED0000, 0, 1, dims)[:, 0])
-    return np.sort(order[: round(share * dims)])
-
-
-def drifting_noise(seed: int, frame: int, frames: int, dims: int, period: float) -> FloatArray:
-    """Noise (dims, frames) of constant variance: a new uniform value in [-1, 1] every `period` frames, joined smoothly.
-
-    Neighbouring values are weighted with cosine and sine, whose squares sum to 1: in between, the variance stays.
+    longest_past: how many frames before the first one it can need, whatever the parameters.
     """
-    if period == 1:
-        return uniform(seed, frame, frames, dims).astype(np.float32)
-    place = np.arange(frame, frame + frames) / period
-    index = np.floor(place).astype(np.int64)
-    points = uniform(seed, int(index[0]), int(index[-1] - index[0]) + 2, dims)
-    angle = (place - index) * (math.pi / 2)
-    nearest = index - index[0]
-    return (points[:, nearest] * np.cos(angle) + points[:, nearest + 1] * np.sin(angle)).astype(np.float32)
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.spec = spec
+        self.effects: list[Effect] = [effect() for effect in EFFECTS.values()]
+        self.longest_past = sum(effect.longest_past(spec) for effect in self.effects)
+
+    def reset(self) -> None:
+        """As new."""
+        for effect in self.effects:
+            effect.reset()
+
+    def past(self, values: Snapshot) -> int:
+        """How many frames before those that are wanted the next `apply` depends on."""
+        return sum(effect.past(values, self.spec) for effect in self.effects)
+
+    def apply(self, z: FloatArray, frame: int, wanted: int, values: Snapshot) -> FloatArray:
+        """The last frames of z, bent: (channels, latent_dim, wanted).
+
+        z: (channels, latent_dim, frames); frame: absolute number of its first one. It should start `past` frames
+        before those that are wanted, or where the stream does; what is missing is taken to be 0.
+        """
+        end = frame + z.shape[2]
+        pasts = [effect.past(values, self.spec) for effect in self.effects]
+        later = sum(pasts)
+        for effect, past in zip(self.effects, pasts, strict=True):
+            later -= past
+            count = min(wanted + later, end - frame)
+            z = effect.apply(newest(z, count + past), end - count, values, self.spec)
+        return newest(z, wanted)
 
 
-def uniform(seed: int, first: int, count: int, dims: int) -> NDArray[np.float64]:
-    """Random values in [-1, 1), (dims, count): a function of (seed, index, dimension), whatever is asked together.
-
-    Philox (Salmon et al. 2011) is a counter: each count gives four values of 64 bits.
-
-    >>> bool((uniform(1, 5, 3, 6) == uniform(1, 0, 8, 6)[:, 5:]).all())
-    True
-    """
-    counts = -(-dims // 4)
-    bits = np.random.Philox(key=seed, counter=first * counts).random_raw(count * counts * 4)
-    values = bits.reshape(count, counts * 4)[:, :dims].T
-    scaled: NDArray[np.float64] = (values >> np.uint64(11)) * 2.0**-52 - 1.0
-    return scaled
+def newest(z: FloatArray, frames: int) -> FloatArray:
+    """So many frames at the end of z, with zeros in front if it has fewer; the same object if it has just as many."""
+    missing = frames - z.shape[2]
+    if missing == 0:
+        return z
+    return z[:, :, -missing:] if missing < 0 else np.pad(z, ((0, 0), (0, 0), (missing, 0)))
 
 
 def apply_effects(z: FloatArray, frame: int, values: Snapshot, spec: ModelSpec) -> FloatArray:
-    """All effects in their order; see `Effect.apply`."""
-    for effect in EFFECTS.values():
-        z = effect.apply(z, frame, values, spec)
-    return z
+    """All effects on latents (channels, latent_dim, frames), a whole stream whose first frame has this number."""
+    return Chain(spec).apply(z, frame, z.shape[2], values)
 
 
-EFFECTS: dict[str, Effect] = {
-    "scale": Scale(),
-    "noise": Noise(),
+EFFECTS: dict[str, type[Effect]] = {
+    "freeze": Freeze,
+    "echo": Echo,
+    "blur": Blur,  # after the echo, where it has less to do; the other way round would sound the same
+    "permute": Permute,
+    "drop": Drop,
+    "random_mix": RandomMix,
+    "gain_noise": GainNoise,
+    "scale": Scale,
+    "macros": Macros,
+    "map": Map,
+    "noise": Noise,
+    "quantise": Quantise,
 }

@@ -179,6 +179,14 @@ class Probe:
             self.recorded[self.place : self.place + len(part)] = block[: len(part), 0]
         self.place += len(out)
 
+    def tap(self, out: FloatArray, block: FloatArray | None) -> None:
+        """The same for a stream that plays what it records: keeps what it plays, and adds the chirp to it."""
+        del block
+        part = self.played[self.place : self.place + len(out)]
+        self.recorded[self.place : self.place + len(part)] = out[: len(part), 0]
+        out[: len(part)] += part[:, None]
+        self.place += len(out)
+
     def delay(self) -> Delay:
         """The round trip. Raises DeviceError where nothing came back."""
         found = find_delay(self.recorded, self.sweep, self.rate)

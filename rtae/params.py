@@ -108,17 +108,19 @@ PARAMETERS = (
         2,
         0,
         "linear",
-        "Each latent dimension gets louder and softer by itself; 1 is about 6 dB, at the speed of the noise.",
+        "Each latent dimension gets louder and softer by itself: at 1 by up to 6 dB, at the speed of the noise.",
     ),
     Parameter("drop", "Drop", "", 0, 1, 0, "linear", "Share of the latent dimensions that are muted."),
     Parameter("permute", "Permute", "", 0, 1, 0, "linear", "Share of the latent dimensions that change places."),
     Parameter(
         "quantise", "Quantise", "", 0, 4, 0, "linear", "Latents are rounded to steps of so many standard deviations."
     ),
-    Parameter("freeze", "Freeze", "", 0, 1, 0, "switch", "1 holds the latest latents and loops them."),
+    Parameter("freeze", "Freeze", "", 0, 1, 0, "switch", "1 holds the latest latents and loops them; 0 lets go."),
     Parameter("freeze_length", "Freeze length", "s", 0.01, 2, 0.25, "log", "How much of the latents freeze loops."),
     Parameter("blur", "Blur", "s", 0, 1, 0, "linear", "Latents are averaged over so much of their past."),
-    Parameter("echo", "Echo", "", 0, 1, 0, "linear", "Earlier latents are added, each time weaker by this factor."),
+    Parameter(
+        "echo", "Echo", "", 0, 1, 0, "linear", "Earlier latents are added, four times, each weaker by this factor."
+    ),
     Parameter("echo_time", "Echo time", "s", 0.02, 1, 0.25, "log", "From one echo of the latents to the next."),
     Parameter("map_pull", "Map pull", "", 0, 1, 0, "linear", "How firmly the latents are drawn to a place on the map."),
     Parameter("map_x", "Map x", "", -4, 4, 0, "linear", "That place along the first principal component."),
@@ -135,6 +137,26 @@ PARAMETERS = (
             f"Moves the latents along principal component {number}, in standard deviations of the music.",
         )
         for number in range(1, MACROS + 1)
+    ),
+    Parameter(
+        "difference",
+        "Hear the difference",
+        "",
+        0,
+        1,
+        0,
+        "switch",
+        "1 plays what the model changes: the input minus the model's output; the mix does not matter then.",
+    ),
+    Parameter(
+        "match",
+        "Match level",
+        "",
+        0,
+        1,
+        0,
+        "switch",
+        "1 keeps the model's output as loud as the input, on average, by up to 24 dB.",
     ),
 )
 TABLE: Mapping[str, Parameter] = {parameter.id: parameter for parameter in PARAMETERS}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
@@ -16,7 +16,8 @@ from rtae.audio.output import AudioWriter, check_output
 from rtae.engine import Engine
 from rtae.errors import AudioFileError
 from rtae.params import Snapshot
-from rtae.source import FileSource
+from rtae.performance import Performance, replay
+from rtae.source import FileSource, Generator, Source
 
 FloatArray = NDArray[np.float32]
 BLOCK = 1 << 15
@@ -98,6 +99,65 @@ def render(
                 progress(done, max(done, reader.info.samples))
         repaired = reader.repaired + engine.meters.broken
         return Rendered(target, done, reader.rate, reader.channels, peak, repaired, reader.truncated)
+
+
+def render_performance(
+    performance: Performance,
+    song: Path,
+    target: Path,
+    engine: Engine,
+    progress: Callable[[int, int], None] = lambda *_: None,
+    subtype: str | None = None,
+    second: Path | None = None,
+) -> Rendered:
+    """Render what was played: the song from its place on, read as it was then, with every change of a value.
+
+    song, second: files, or generators by name, in place of the performance's own. The engine's latency is taken off, as
+    it is when a song is played; past the song's end there is silence, into which it fades as it did. See `render`.
+    """
+    check_output(song, target)
+    rate, channels = performance.rate, performance.channels
+    engine.prepare(rate, channels, second=second is not None)
+    latency = engine.latency.total
+    if performance.length <= latency:
+        raise AudioFileError("Nothing was played in the performance; record a longer one")
+    done, peak, total = 0, 0.0, performance.length - latency
+    with ExitStack() as stack:
+        sources = [open_at(song, rate, channels, performance.start_seconds)]
+        stack.callback(sources[0].close)
+        if second is not None:
+            sources.append(open_at(second, rate, channels, performance.second_start_seconds))
+            stack.callback(sources[1].close)
+        writer = stack.enter_context(AudioWriter(target, rate, channels, subtype))
+        for block in replay(engine, performance, source_blocks(sources, performance.length)):
+            late = min(latency, block.shape[1])
+            latency -= late
+            writer.write(block[:, late:])
+            done += block.shape[1] - late
+            peak = max(peak, float(np.abs(block[:, late:]).max(initial=0)))
+            progress(done, total)
+        readers = [source.reader for source in sources if isinstance(source, FileSource)]
+        repaired = sum(reader.repaired for reader in readers) + engine.meters.broken
+        truncated = any(reader.truncated for reader in readers)
+        return Rendered(target, done, rate, channels, peak, repaired, truncated)
+
+
+def open_at(song: Path, rate: int, channels: int, seconds: float) -> Source:
+    """A file or a generator at a place."""
+    name = str(song)
+    generator = name in Generator.KINDS
+    source: Source = Generator(name, rate, channels) if generator else FileSource(song, rate, channels)
+    if seconds:
+        source.seek(seconds)
+    return source
+
+
+def source_blocks(sources: Sequence[Source], length: int) -> Iterator[FloatArray]:
+    """So many samples of all sources, those of the second below."""
+    while length:
+        count = min(length, BLOCK)
+        yield np.concatenate([source.read(count) for source in sources])
+        length -= count
 
 
 def both(first: FloatArray, rest: Iterator[FloatArray], other: FileSource | None) -> Iterator[FloatArray]:

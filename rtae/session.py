@@ -2,7 +2,7 @@
 
     source A --+                                  +-> scope, latents, meters
     source B --+-> engine -> gate -> feed -> device
-    microphone +                         +-> recorder
+    microphone +           + guard       +-> recorder
 
 `work` is called by one thread, again and again, and delivers what the feed wants. Everything that changes what is heard
 is done between two blocks, behind the gate: fade out, change, fade in.
@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtae.audio.recorder import Recorder
-from rtae.dsp import fade_in
+from rtae.dsp import db_to_gain, fade_in
 from rtae.engine import Engine
 from rtae.feed import Feed
+from rtae.guard import Guard
 from rtae.params import Snapshot
 from rtae.shared import SharedState, Status
 from rtae.source import Source, to_channels
@@ -47,6 +48,7 @@ class Session:
         self.debt = 0  # samples of input to drop, since silence was taken in their place
         self.skip = 0  # samples of the engine's delay that a file need not wait for
         self.flags: Callable[[], int] = lambda: 0  # asks the device
+        self.guard: Guard | None = None  # for a microphone that may hear the loudspeakers
         self.recorder: Recorder | None = None
         self.record_dry = False
         self.load = 0.0
@@ -136,6 +138,8 @@ class Session:
             self.shared.write_latents(self.shown[0])
         if self.record_dry:
             self.record(dry[: self.channels])
+        if self.guard is not None and self.microphone:
+            wet = self.guard.process(dry[: self.channels], wet, db_to_gain(values["ceiling"]))
         return wet
 
     def record(self, block: FloatArray) -> None:
@@ -214,5 +218,6 @@ class Session:
                 flags=self.flags(),
                 load=self.load,
                 recorded_seconds=recorder.seconds if recorder else 0.0,
+                guard_db=self.guard.gain_db if self.guard else 0.0,
             )
         )

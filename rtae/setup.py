@@ -27,8 +27,9 @@ class Setup:
 
     source, second: a file's path, or one of SOURCES; second may be empty. output, input: devices by number or name,
     None for the system's default, "silent" for none. mode: one of MODES. block: frames, 0 for the mode's.
-    hop, quality: see `rtae.engine.Engine`. loop: start and end in seconds, or None. position: seconds.
-    follow_default: use the default device if the chosen one is gone.
+    hop, quality: see `rtae.engine.Engine`; a hop of 0 is the smallest that this machine keeps up with, found by
+    measuring. loop: start and end in seconds, or None. position: seconds. follow_default: use the default device if
+    the chosen one is gone. guard: duck the output where a microphone hears the loudspeakers.
     """
 
     model: str
@@ -45,6 +46,7 @@ class Setup:
     position: float = 0.0
     playing: bool = False
     follow_default: bool = False
+    guard: bool = True
     lead_seconds: float = -1.0
 
     def __post_init__(self) -> None:

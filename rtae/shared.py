@@ -31,7 +31,7 @@ class Status:
     position, duration: seconds of the source; playing, ended: 0 or 1. late: samples that the worker delivered too
     late, overflows: samples of input that were lost, flags: callbacks that the device flagged, all since the device
     was opened. load: share of real time that the worker is busy. Levels are peaks of the last block, full scale 1;
-    limiter_gain is 1 at rest.
+    limiter_gain is 1 at rest. guard_db: what the feedback guard does to the output, 0 at rest.
     """
 
     position: float = 0.0
@@ -47,6 +47,7 @@ class Status:
     flags: float = 0.0
     load: float = 0.0
     recorded_seconds: float = 0.0
+    guard_db: float = 0.0
 
 
 STATUS_FIELDS = tuple(field.name for field in fields(Status))

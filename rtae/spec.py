@@ -21,11 +21,20 @@ LINEAR_FILE = "linear.npy"
 FORMAT = 1
 WINDOW = 110_250
 LARGEST_WINDOW = 100 * WINDOW
+COMPONENTS = 8
+UNIT_TOLERANCE = 1e-3  # by how much a direction's length may differ from 1
 
 
 def is_whole(number: object) -> bool:
     """Whether it is a whole number, which `true` is not."""
     return isinstance(number, int) and not isinstance(number, bool)
+
+
+def floats(values: object, key: str) -> tuple[float, ...]:
+    """A list of numbers. Raises ValueError, which names the key, for anything else."""
+    if not isinstance(values, list) or not all(type(value) in (int, float) for value in values):
+        raise ValueError(f"{key} must be a list of numbers")
+    return tuple(float(value) for value in values)
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,11 @@ class ModelSpec:
     """One model.
 
     reach: None where it is unknown; such a model always runs on full windows.
-    latent_mean, latent_std: of the latents over the training set before they were scaled to unit variance.
+    latent_mean: of the latents over the training set, as the encoder gives them.
+    latent_std: by what they were divided to get there, each dimension to unit variance.
+    components: the first principal components of the latents over the training set, as the encoder gives them: at most
+        COMPONENTS directions of unit length and latent_dim numbers; none in models from before there were any.
+    component_std: standard deviation of the latents along each of them.
     files: SHA-256 by file name.
     verification, training: figures for the card; nothing depends on them.
     """
@@ -70,6 +83,8 @@ class ModelSpec:
     licence: str
     window: int = WINDOW
     format: int = FORMAT
+    components: tuple[tuple[float, ...], ...] = ()
+    component_std: tuple[float, ...] = ()
     verification: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
 
@@ -99,9 +114,12 @@ class ModelSpec:
             reach = Reach(**values["reach"]) if values.get("reach") is not None else None
             chosen = {key: value for key, value in values.items() if key in known} | {"reach": reach}
             for key in ("latent_mean", "latent_std"):
-                if not isinstance(chosen[key], list):
-                    raise ValueError(f"{key} must be a list of numbers")
-                chosen[key] = tuple(float(number) for number in chosen[key])
+                chosen[key] = floats(chosen[key], key)
+            chosen["component_std"] = floats(chosen.get("component_std", []), "component_std")
+            rows = chosen.get("components", [])
+            if not isinstance(rows, list):
+                raise ValueError("components must be a list of directions")
+            chosen["components"] = tuple(floats(row, "each direction in components") for row in rows)
             spec = cls(**chosen)
             spec.check()
         except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
@@ -122,6 +140,7 @@ class ModelSpec:
             raise ValueError("the latent statistics do not have one value per dimension")
         if not all(map(math.isfinite, self.latent_mean)) or not all(0 < std < math.inf for std in self.latent_std):
             raise ValueError("the latent statistics are not finite, or a deviation is not above 0")
+        self.check_components()
         reach = list(asdict(self.reach).values()) if self.reach else []
         if not all(is_whole(number) and 0 <= number <= self.window for number in reach):
             raise ValueError("its reach must be whole numbers within the window")
@@ -132,6 +151,21 @@ class ModelSpec:
         for name in (ENCODER_FILE, DECODER_FILE):
             if not isinstance(self.files.get(name), str):
                 raise ValueError(f"there is no checksum for {name}")
+
+    def check_components(self) -> None:
+        """Raise ValueError where the principal components cannot be any."""
+        if len(self.components) != len(self.component_std):
+            raise ValueError("components and component_std do not have one entry per component")
+        if len(self.components) > min(COMPONENTS, self.latent_dim):
+            raise ValueError(f"there are {len(self.components)} components; at most {COMPONENTS} are allowed")
+        if any(len(row) != self.latent_dim for row in self.components):
+            raise ValueError("the components do not have one value per latent dimension")
+        # Not finite or far too long: either fails here. hypot, since a sum of squares can overflow.
+        if not all(abs(math.hypot(*row) - 1) <= UNIT_TOLERANCE for row in self.components):
+            raise ValueError("the components must be directions of length 1")
+        # Latents of unit variance cannot deviate by more than sqrt(latent_dim) along any direction.
+        if not all(0 < std <= self.latent_dim for std in self.component_std):
+            raise ValueError(f"component_std must lie above 0, and at most at latent_dim, {self.latent_dim}")
 
     def to_json(self) -> str:
         """The text of `model.json`."""

@@ -9,6 +9,7 @@ window is run. `full=True` computes all of it, which is the reference.
 
     audio   ...|-------- window, 110 250 ---------------------|
     latents            ...|--- kept ---|-- this hop's frames --|      encoded once, from encoder_past samples earlier
+    bent           |-- past of effects --|-- what is decoded --|      anew each time, with the newest parameters
     decoded                   |-- past --|fade|------ hop -----|
     emitted                              |---- hop -----|fade|         the last fade waits for the next window
 """
@@ -20,9 +21,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rtae.dsp import fade_in, finite
+from rtae.dsp import History, fade_in, finite
 from rtae.errors import ParameterError
-from rtae.latent import apply_effects
+from rtae.latent import Chain
 from rtae.params import Snapshot
 from rtae.spec import ModelSpec
 
@@ -79,7 +80,9 @@ class Windows:
         self.look_ahead = ahead
         self.delay = crossfade + ahead
         self.fade = fade_in(crossfade)
-        self.kept_frames = (ahead + crossfade + hop) // spec.stride + 2 + self.decoder_past
+        self.effects = Chain(spec)
+        frames = spec.window // spec.stride if self.full else (ahead + crossfade + hop) // spec.stride + 2
+        self.latents = History(self.rows, spec.latent_dim, frames + self.decoder_past + self.effects.longest_past)
         self.kept_samples = (
             spec.window if self.full else min(spec.window, self.encoder_past + spec.stride + hop + ahead)
         )
@@ -90,9 +93,10 @@ class Windows:
         self.end = 0  # samples received
         self.encoded = 0  # frames whose latents are known
         self.audio: FloatArray = np.zeros((self.rows, 0), np.float32)
-        self.latents: FloatArray = np.zeros((self.rows, self.model.spec.latent_dim, 0), np.float32)
+        self.latents.clear()
+        self.effects.reset()
         self.tail: FloatArray = np.zeros((self.channels, self.crossfade), np.float32)
-        self.bent = self.latents  # the newest hop's latents after the effects, to look at
+        self.bent = self.latents.newest(0)  # the newest hop's latents after the effects, to look at
         self.broken = 0
         self.failures = 0
 
@@ -106,7 +110,7 @@ class Windows:
         except Exception:  # whatever a model or its runtime raises: the sound goes on
             self.failures += 1
             self.encoded = max(0, (self.end - self.encoder_wait) // self.model.spec.stride)
-            self.latents = self.latents[:, :, :0]
+            self.latents.clear()
             fresh = np.zeros((self.channels, self.crossfade + self.hop), np.float32)
         joined = fresh[:, : self.crossfade]
         if self.crossfade:
@@ -126,28 +130,33 @@ class Windows:
         start = grid_up(max(oldest, wanted // stride * stride), stride)
         z = self.model.encode(self.audio[:, start - oldest :])
         first = start // stride
-        if self.full:
-            self.latents = z[:, :, : ready - first]
-        else:
-            fresh = z[:, :, self.encoded - first : ready - first]
-            self.latents = np.concatenate([self.latents, fresh], axis=2)[:, :, -self.kept_frames :]
+        # A whole window says anew what will be heard of it; what was heard already stays as it was.
+        again = max(first, self.heard() // stride) if self.full else self.encoded
+        self.latents.cut(self.encoded - again)
+        self.latents.append(z[:, :, min(again, self.encoded) - first : ready - first])
         self.encoded = ready
+
+    def heard(self) -> int:
+        """Samples whose sound was given out for good before this hop; below 0 at the start of a stream."""
+        return self.end - self.look_ahead - self.hop - self.crossfade
 
     def decode(self, values: Snapshot) -> FloatArray:
         """The newest crossfade + hop samples of output, (channels, crossfade + hop); zeros before sample 0."""
         stride = self.model.spec.stride
-        wanted = self.end - self.look_ahead - self.hop - self.crossfade
+        wanted = self.heard()
         fresh = np.zeros((self.channels, self.crossfade + self.hop), np.float32)
-        oldest = self.encoded - self.latents.shape[2]
-        first = oldest if self.full else max(oldest, wanted // stride - self.decoder_past)
-        z = self.latents[:, :, first - oldest :]
-        if z.shape[2] == 0:
+        context = self.model.spec.window // stride if self.full else self.encoded - wanted // stride + self.decoder_past
+        frames = min(context, self.encoded)
+        z = self.latents.newest(frames + self.effects.past(values))
+        frames = min(frames, z.shape[2])
+        if frames == 0:
             return fresh
         if self.rows > self.channels:
             share = np.float32(values["interpolation"])
             z = (1 - share) * z[: self.channels] + share * z[self.channels :]
-        bent = apply_effects(z, first, values, self.model.spec)
-        self.bent = bent[:, :, -(self.hop // stride) :]
+        bent = self.effects.apply(z, self.encoded - z.shape[2], frames, values)
+        self.bent = bent[:, :, -(self.hop // stride) :].copy()  # the latents' place will be used again
+        first = self.encoded - frames
         audio = self.model.decode(bent)
         audio = audio[:, max(0, wanted - first * stride) :]
         missing = max(0, -wanted)

@@ -153,41 +153,80 @@ def run_blocks():
     return play
 
 
+class SoundServer:
+    """PulseAudio with a null sink, whose monitor records what is played."""
+
+    OPTIONS = (
+        "--daemonize=no --exit-idle-time=-1 --use-pid-file=no --high-priority=no --realtime=no --log-target=stderr"
+    )
+    SINK = f"module-null-sink sink_name=test format=float32le rate={SERVER_RATE} channels=2 norewinds=1"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.script = folder / "test.pa"
+        self.script.write_text(
+            f"load-module module-native-protocol-unix socket={folder}/native auth-anonymous=1\n"
+            f"load-module {self.SINK}\nset-default-sink test\nset-default-source test.monitor\n"
+        )
+        self.paths = {
+            "PULSE_RUNTIME_PATH": str(folder),
+            "PULSE_STATE_PATH": str(folder),
+            "PULSE_COOKIE": f"{folder}/cookie",
+            "PULSE_SERVER": f"unix:{folder}/native",
+            "JACK_NO_START_SERVER": "1",
+        }
+        self.environment = {**os.environ, **self.paths}
+        self.process: subprocess.Popen | None = None
+
+    def start(self) -> bool:
+        """Whether it runs."""
+        (self.folder / "native").unlink(missing_ok=True)
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [PULSEAUDIO, "-n", "-F", str(self.script), *self.OPTIONS.split()],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        for _ in range(100):
+            if self.control("info").returncode == 0:
+                return True
+            time.sleep(0.1)
+        return False
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def control(self, *words: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [PACTL, *words], env=self.environment, capture_output=True, text=True, timeout=10, check=False
+        )
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
 @pytest.fixture
-def server(tmp_path):
-    """A sound server whose monitor records what is played: its process id, and the environment to reach it."""
+def sound_server(tmp_path):
+    """A sound server of this test's own."""
     if not (PULSEAUDIO and PACTL):
         pytest.skip("no pulseaudio and pactl to play on")
     # A socket's path has room for about 100 bytes; a test's folder may have more.
-    folder = tmp_path if len(str(tmp_path)) < 80 else pytest.skip(f"{tmp_path} is too long for a socket")
-    script = folder / "test.pa"
-    script.write_text(
-        f"load-module module-native-protocol-unix socket={folder}/native auth-anonymous=1\n"
-        f"load-module module-null-sink sink_name=test format=float32le rate={SERVER_RATE} channels=2 norewinds=1\n"
-        "set-default-sink test\nset-default-source test.monitor\n"
-    )
-    paths = {"PULSE_RUNTIME_PATH": str(folder), "PULSE_STATE_PATH": str(folder), "PULSE_COOKIE": f"{folder}/cookie"}
-    environment = {**os.environ, **paths, "PULSE_SERVER": f"unix:{folder}/native", "JACK_NO_START_SERVER": "1"}
-    options = (
-        "--daemonize=no --exit-idle-time=-1 --use-pid-file=no --high-priority=no --realtime=no --log-target=stderr"
-    )
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [PULSEAUDIO, "-n", "-F", str(script), *options.split()],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
+    if len(str(tmp_path)) >= 80:
+        pytest.skip(f"{tmp_path} is too long for a socket")
+    running = SoundServer(tmp_path)
     try:
-        for _ in range(100):
-            asking = subprocess.run([PACTL, "info"], env=environment, capture_output=True, timeout=10, check=False)
-            if asking.returncode == 0:
-                break
-            time.sleep(0.1)
-        else:
-            pytest.skip(f"pulseaudio does not run here: {(folder / 'log').read_text()[-300:]}")
-        yield process.pid, environment
+        if not running.start():
+            pytest.skip(f"pulseaudio does not run here: {(tmp_path / 'log').read_text()[-300:]}")
+        yield running
     finally:
-        process.kill()
-        process.wait()
+        running.kill()
+
+
+@pytest.fixture
+def server(sound_server):
+    """The same: its process id, and the environment to reach it."""
+    return sound_server.pid, sound_server.environment

@@ -20,7 +20,10 @@ from rtae.audio.file import read_audio
 from rtae.engine import Engine
 from rtae.models import catalogue
 from rtae.nets.config import PRESETS, SMALL, TINY
-from rtae.params import PARAMETERS
+from rtae.params import PARAMETERS, Snapshot
+from rtae.performance import Performance
+from rtae.performance import save as save_performance
+from rtae.presets import FACTORY_FOLDER, Preset, named, save_own
 from rtae.spec import DECODER_FILE, ENCODER_FILE, SPEC_FILE
 from rtae.training import data
 from rtae.training.checkpoint import CHECKPOINT_FILE
@@ -93,6 +96,7 @@ def work(prepared, tmp_path, monkeypatch):
     (place / "link.wav").symlink_to("good.wav")
     monkeypatch.chdir(place)
     monkeypatch.setenv("RTAE_MODELS", str(place / "models"))
+    monkeypatch.setenv("RTAE_PRESETS", str(tmp_path / "presets"))
     monkeypatch.setattr(catalogue, "shipped_folder", lambda: place / "empty folder")
     monkeypatch.setattr(data, "cache_folder", lambda: tmp_path / "cache")
     monkeypatch.setattr(show, "console", Console(highlight=False, width=200))
@@ -188,6 +192,109 @@ def test_hop_and_window_reach_the_engine(work, rtae, monkeypatch):
     assert [(engine.hop, engine.full_window) for engine in seen] == [(480, True), (2064, False)]
 
 
+def test_a_preset_is_where_the_other_options_start_from(work, rtae, monkeypatch):
+    seen = []
+    monkeypatch.setattr(show, "rendering", lambda *given: seen.append(given[3]))
+    save_own(Preset("Mine", "", Snapshot().replace(drop=0.5, mix=0.25, noise_seed=7)))
+    render = ("render", "good.wav", "out.wav", "-m", "mine")
+    assert rtae(*render, "--preset", "mine").code == 0
+    assert rtae(*render, "--preset", str(FACTORY_FOLDER / "rain.json"), "--mix=1").code == 0
+    # An option that is typed counts, even where it is at its default.
+    assert rtae(*render, "--preset", "Mine", "--mix=1", "--blur=0.5").code == 0
+    assert seen[0] == Snapshot().replace(drop=0.5, mix=0.25, noise_seed=7)
+    assert seen[1] == named("Rain").values != Snapshot()
+    assert seen[2] == Snapshot().replace(drop=0.5, noise_seed=7, blur=0.5)
+
+
+@pytest.mark.parametrize("command", ["play", "live"])
+def test_a_preset_reaches_what_is_played(work, rtae, monkeypatch, command):
+    from rtae import live
+
+    seen = []
+    monkeypatch.setattr(live, f"play_{'songs' if command == 'play' else 'live'}", lambda *given: seen.append(given))
+    assert rtae(command, "-m", "mine", "--preset", "Underwater", "--blur", "0.5").code == 0
+    values = next(value for value in seen[0] if isinstance(value, Snapshot))
+    assert values == named("Underwater").values.replace(blur=0.5)
+
+
+def test_presets_are_listed(work, rtae):
+    save_own(Preset("[bold]", "My own."))
+    (work.parent / "presets" / "bad.json").write_text("{")
+    done = rtae("presets")
+    assert done.code == 0
+    table, _, below = done.out.partition("Not usable: ")
+    rows = {line.split("│")[1].strip(): line for line in table.splitlines() if "│" in line}
+    assert len(rows) == len(list(FACTORY_FOLDER.glob("*.json"))) + 1
+    assert "shipped" in rows["Underwater"]
+    assert "My own." in rows["[bold]"]
+    assert "yours" in rows["[bold]"]
+    assert "bad.json" in below
+
+
+def played(place, **changes):
+    """A performance of 0.1 s and 44.1 kHz, half of it dry."""
+    facts = {"song": "good.wav", "model": "mine", "hop": 480, "quality": "HQ", "rate": 44_100, "channels": 2}
+    values = Snapshot().replace(output_gain=-20)
+    events = ((0, dict(values)), (5000, {"mix": 0.0}))
+    path = place / "played.json"
+    save_performance(path, Performance(**facts | {"length": 8000, "events": events} | changes))
+    return path
+
+
+def test_a_performance_is_rendered_from_its_own_song_or_another(work, rtae):
+    played(work)
+    done = rtae("render", "own.wav", "--performance", "played.json")
+    assert done.code == 0, done.err
+    assert "Wrote own.wav: 0:00, 2 changes of the knobs, from good.wav" in done.out
+    assert rtae("render", "good.wav", "same.wav", "--performance", "played.json").code == 0
+    assert rtae("render", "songs/0.wav", "other.wav", "--performance", "played.json").code == 0
+    assert rtae("render", "held.wav", "--performance", "played.json", "--mix=1").code == 0
+    assert rtae("render", "model.wav", "--performance", "played.json", "-m", "other").code == 0
+    own, same, other, held, model = (
+        read_audio(work / f"{name}.wav")[0] for name in ("own", "same", "other", "held", "model")
+    )
+    assert own.shape[0] == 2
+    assert 5000 < own.shape[1] < 8000
+    assert np.array_equal(own, same)
+    for another in (other, held, model):
+        count = min(own.shape[1], another.shape[1])
+        assert not np.array_equal(own[:, :count], another[:, :count])
+    # What was dry is the song.
+    song = read_audio(work / "good.wav")[0]
+    gain = 10 ** (-20 / 20)
+    assert (
+        np.abs(own[:, -500:-300] - gain * np.pad(song, ((0, 0), (0, 9000)))[:, own.shape[1] - 500 :][:, :200]).max()
+        < 1e-3
+    )
+
+
+WRONG_PERFORMANCES = {
+    "missing": ({}, ("out.wav", "--performance", "nosuch.json"), 1, "nosuch.json cannot be read"),
+    "no performance": ({}, ("out.wav", "--performance", "good.wav"), 1, "good.wav is not a performance"),
+    "a microphone": ({"song": "microphone"}, ("out.wav",), 1, "was played on a microphone; give a recording"),
+    "a song that is gone": ({"song": "gone.wav"}, ("out.wav",), 1, "'gone.wav' does not exist"),
+    "a model that is gone": ({"model": "gone"}, ("out.wav",), 1, "No model 'gone'"),
+    "a second song that is gone": ({"second": "gone.wav"}, ("out.wav",), 1, "'gone.wav' does not exist"),
+    "over the song": ({}, ("good.wav",), 1, "it is the input file"),
+    "too short": ({"length": 10, "events": ()}, ("out.wav",), 1, "record a longer one"),
+    "with a preset": ({}, ("out.wav", "--preset", "Rain"), 2, "it goes with neither --preset nor --full-window"),
+    "in full windows": ({}, ("out.wav", "--full-window"), 2, "it goes with neither --preset nor --full-window"),
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "arguments", "code", "message"), WRONG_PERFORMANCES.values(), ids=WRONG_PERFORMANCES
+)
+def test_a_performance_with_something_wrong_is_told(work, rtae, changes, arguments, code, message):
+    played(work, **changes)
+    before = contents(work)
+    done = rtae("render", "--performance", "played.json", *arguments)
+    assert done.code == code
+    assert message in done.err
+    assert "Traceback" not in done.err
+    assert contents(work) == before
+
+
 # -- what is not loaded ------------------------------------------------------------------------------------------------
 def loaded_by(code):
     check = f"print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)"
@@ -245,6 +352,12 @@ WRONG = {
     "a hop without room": ((*RENDER, "out.wav", "--hop", "110250"), "do not fit a window of 110250"),
     "play without a model": (("play", "good.wav", "-m", "nosuch"), "No model 'nosuch'; there are mine, other"),
     "bench without a model": (("bench", "mine", "nosuch"), "No model 'nosuch'; there are mine, other"),
+    # presets
+    "unknown preset": ((*RENDER, "out.wav", "--preset", "nosuch"), "No preset 'nosuch'; there are Blizzard, "),
+    "a preset that is none": (
+        (*RENDER, "out.wav", "--preset", "./good.wav"),
+        "good.wav is not a preset: it is no text",
+    ),
     # evaluation
     "evaluate without a model": (("evaluate", "nosuch", "--on", "songs"), "No model 'nosuch'"),
     "evaluate on nothing": (("evaluate", "mine", "--on", "empty folder"), "No audio files in empty folder"),

@@ -60,9 +60,9 @@ class FakeStream:
         self.closed += 1
         self.active = False
 
-    def call(self, frames: int = 512, delay: float = 0.15, **flags) -> np.ndarray:
-        """One block, of ones if nobody fills it."""
-        times = SimpleNamespace(outputBufferDacTime=5 + delay, currentTime=5.0)
+    def call(self, frames: int = 512, delay: float = 0.15, age: float = 0.05, **flags) -> np.ndarray:
+        """One block, of ones if nobody fills it, whose input is so many seconds old."""
+        times = SimpleNamespace(outputBufferDacTime=5 + delay, currentTime=5.0, inputBufferAdcTime=5.0 - age)
         channels = self.asked["channels"]
         status = SimpleNamespace(**{**vars(FINE), **flags}) if flags else None
         if self.kind == "duplex":
@@ -324,7 +324,7 @@ def test_a_stream_counts_and_measures(sd, clock):
         assert np.all(fake.call(delay=delay) == 2)
     assert (got.active, got.failed, got.callbacks, got.last_callback) == (True, None, 5, clock.now)
     assert got.output_latency == pytest.approx(0.15)
-    assert got.input_latency == 0.2
+    assert got.input_latency == pytest.approx(0.05)  # the round trip's rest, not the full buffer that is stated: 0.2
     fake.call(output_underflow=1, input_overflow=1)
     fake.call(output_underflow=1)
     fake.call(priming_output=1)  # no dropout
@@ -339,6 +339,37 @@ def test_times_that_cannot_be_are_not_believed(sd):
     assert got.output_latency == 0.1
     sd.streams[0].call(delay=0.3)
     assert got.output_latency == pytest.approx(0.3)
+
+
+def test_a_time_of_recording_by_another_clock_is_not_believed(sd):
+    got = open_stream(Request(44_100, 1, 1), half)
+    got.start()
+    sd.streams[0].call(age=5e6)
+    assert got.input_latency == 0.2
+
+
+def test_a_device_that_ran_dry_is_uneven_until_it_waits_again(sd, clock):
+    seen = []
+
+    def note(out: np.ndarray, source: np.ndarray | None) -> None:
+        seen.append(got.even)
+        out.fill(0)
+
+    got = open_stream(Request(44_100, 2), note)
+    got.start()
+    # Two blocks at once are nothing special; after an underflow any number of them is.
+    for pause, flags in (
+        (0.02, {}),
+        (0.0, {}),
+        (0.4, {"output_underflow": 1}),
+        (0.0, {}),
+        (0.0001, {}),
+        (0.04, {}),
+        (0.0, {}),
+    ):
+        clock.now += pause
+        sd.streams[0].call(**flags)
+    assert seen == [True, True, False, False, False, True, True]
 
 
 def test_recording_only(sd):

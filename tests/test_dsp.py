@@ -1,7 +1,9 @@
+import math
+
 import numpy as np
 import pytest
 
-from rtae.dsp import DelayLine, Limiter, Ramp, db_to_gain, fade_in, finite
+from rtae.dsp import DelayLine, History, LevelMatch, Limiter, Ramp, db_to_gain, fade_in, finite
 
 RATE = 22_050
 LONGEST = 4096  # samples in one block
@@ -197,3 +199,95 @@ def test_finite_silences_and_counts_what_is_broken():
 @pytest.mark.parametrize(("db", "gain"), [(0, 1), (20, 10), (-20, 0.1), (-60, 0.001), (24, 15.848931924611136)])
 def test_db_to_gain(db, gain):
     assert db_to_gain(db) == pytest.approx(gain, rel=1e-12)
+
+
+# -- history -----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("lengths", [[1], [7], [30], [3, 0, 50, 1, 29, 31]], ids=str)
+def test_history_keeps_the_newest_frames(rng, lengths):
+    z, history, end = rng.standard_normal((2, 3, 400)).astype(np.float32), History(2, 3, 30), 0
+    while end < 300:
+        for length in lengths:
+            history.append(z[:, :, end : end + length])
+            end += length
+            kept = min(end, 30)
+            assert history.stored == kept
+            for wanted in (0, 1, 13, 30, 99):
+                assert np.array_equal(history.newest(wanted), z[:, :, end - min(wanted, kept) : end])
+
+
+def test_history_takes_back_the_newest_frames(rng):
+    z, history = rng.standard_normal((1, 2, 100)).astype(np.float32), History(1, 2, 30)
+    history.append(z[:, :, :50])
+    history.cut(10)
+    assert np.array_equal(history.newest(99), z[:, :, 20:40])
+    history.cut(-5)
+    assert history.stored == 20
+    history.append(z[:, :, 40:45])
+    assert np.array_equal(history.newest(99), z[:, :, 20:45])
+    history.cut(1000)
+    assert history.newest(99).shape == (1, 2, 0)
+    history.append(z[:, :, 90:])
+    assert np.array_equal(history.newest(99), z[:, :, 90:])
+
+
+def test_history_cleared_is_empty(rng):
+    history = History(1, 2, 30)
+    history.append(rng.standard_normal((1, 2, 40)).astype(np.float32))
+    history.clear()
+    assert history.stored == 0
+    assert history.newest(5).shape == (1, 2, 0)
+
+
+# -- level match -------------------------------------------------------------------------------------------------------
+def noise(rng: np.random.Generator, seconds: float, level_db: float) -> np.ndarray:
+    return (db_to_gain(level_db) * rng.standard_normal((2, round(seconds * RATE)))).astype(np.float32)
+
+
+@pytest.mark.parametrize(("signal_db", "gain_db"), [(-20, 0), (-8, -12), (-32, 12), (-43, 23), (-50, 24), (10, -24)])
+def test_level_match_is_right_from_the_first_block_and_within_its_range(rng, signal_db, gain_db):
+    gain = LevelMatch(RATE).listen(noise(rng, 0.2, -20), noise(rng, 0.2, signal_db))
+    assert 20 * math.log10(gain) == pytest.approx(gain_db, abs=0.2)  # of 8820 random samples; measured within 0.1
+
+
+@pytest.mark.parametrize("block", [100, 2048, 11_025])
+def test_level_match_follows_within_its_time(rng, block):
+    match = LevelMatch(RATE)
+    signal = np.concatenate([noise(rng, 5, -20), noise(rng, 5, -40)], axis=1)
+    reference = noise(rng, 10, -20)
+    gains = {}
+    for start in range(0, 10 * RATE, block):
+        gains[start + block] = match.listen(reference[:, start : start + block], signal[:, start : start + block])
+    for end, gain in gains.items():
+        late = max(0, end - 5 * RATE) / RATE
+        old = math.exp(-late / match.SECONDS)
+        assert late == 0 or 20 * math.log10(gain) == pytest.approx(-10 * math.log10(old + (1 - old) / 100), abs=0.6)
+    assert 20 * math.log10(gain) == pytest.approx(20, abs=0.5)
+
+
+@pytest.mark.parametrize("silent", ["reference", "signal", "both"])
+def test_level_match_holds_in_silence(rng, silent):
+    match = LevelMatch(RATE)
+    loud, quiet = noise(rng, 2, -20), noise(rng, 2, -30)
+    before = match.listen(loud, quiet)
+    for level in (-62, -300):
+        for _ in range(50):
+            reference, signal = (noise(rng, 0.2, level if silent in (name, "both") else -10) for name in SILENT)
+            assert match.listen(reference, signal) == before
+    assert match.listen(loud[:, :2000], quiet[:, :2000]) == pytest.approx(before, rel=0.01)
+
+
+SILENT = ("reference", "signal")
+
+
+def test_level_match_before_anything_was_heard_changes_nothing():
+    match, silence = LevelMatch(RATE), np.zeros((2, 100), np.float32)
+    assert match.listen(silence, silence) == 1
+    assert match.listen(silence[:, :0], silence[:, :0]) == 1
+
+
+def test_level_match_reset_equals_a_fresh_one(rng):
+    used, blocks = LevelMatch(RATE), (noise(rng, 0.1, -20), noise(rng, 0.1, -25))
+    used.listen(blocks[1] * 9, blocks[0])
+    used.reset()
+    assert used.gain == 1
+    assert used.listen(*blocks) == LevelMatch(RATE).listen(*blocks)

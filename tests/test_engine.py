@@ -11,6 +11,7 @@ from rtae.errors import ParameterError
 from rtae.latent import apply_effects
 from rtae.nets.config import PRESETS, SMALL
 from rtae.params import TABLE, Snapshot
+from rtae.resample import Double, Halve, Resampling
 from rtae.spec import DECODER_FILE, ENCODER_FILE, WINDOW, ModelSpec, Reach
 from rtae.window import grid_up
 
@@ -164,6 +165,8 @@ TURNS = {
     "seed": {"noise_seed": 6},
     "gain": {"input_gain": 6, "output_gain": -30},
     "mix": {"mix": 0.3},
+    "difference": {"difference": 1, "output_gain": -26},
+    "match": {"match": 1},
 }
 TURNED_AT = 9001  # sample
 
@@ -193,6 +196,9 @@ SMOOTH = {
     "mix": (0, 1),
     "bypass": (1, 0),
     "ceiling": (0, -24),
+    "difference": (0, 1),
+    "match": (0, 1),
+    "drop": (0, 1),
 }
 
 
@@ -256,6 +262,8 @@ def test_prepare_equals_a_fresh_engine(rng, run_blocks, model):
 # -- dry and bypass ----------------------------------------------------------------------------------------------------
 DRY = {
     "mix": Snapshot().replace(mix=0, latent_scale=3, input_gain=12, noise_amount=4),
+    "bypass while the difference is heard": Snapshot().replace(bypass=1, difference=1, match=1, mix=0.4),
+    "mix, matched": Snapshot().replace(mix=0, match=1, latent_scale=0.1),
     "bypass": Snapshot().replace(bypass=1, latent_scale=3, input_gain=12, output_gain=-20, noise_amount=4),
 }
 
@@ -278,9 +286,84 @@ def test_dry_of_a_network(rng, run_blocks, model, rate, values):
     assert np.array_equal(run_blocks(engine, audio, 480, values), delayed(audio, engine.latency.total))
 
 
+# -- the difference, and matched levels --------------------------------------------------------------------------------
+@pytest.mark.parametrize("mix", [0, 0.5, 1])
+def test_the_difference_is_dry_minus_wet_whatever_the_mix(rng, run_blocks, model, mix):
+    audio = music(rng, 2, 16_000) * np.float32(0.3)
+    values = BENT.replace(mix=mix, difference=1)
+    engine = prepared(model)
+    out = run_blocks(engine, audio, MIXED, values)
+    dry = audio * np.float32(db_to_gain(BENT["output_gain"]))
+    latency = engine.latency.total
+    assert np.abs(out - delayed(dry - whole_file(model, audio, BENT), latency)).max() <= STREAM_ATOL
+    assert np.abs(out).max() > 100 * STREAM_ATOL
+
+
+@pytest.mark.parametrize("rate", [RATE, 44_100, 48_000])
+def test_a_model_that_changes_nothing_has_no_difference(rng, run_blocks, rate):
+    audio = music(rng, 2, rate, rate)
+    engine = prepared(FakeModel(), rate)
+    out = run_blocks(engine, audio, 480, Snapshot().replace(difference=1))[:, engine.latency.total + 10 * RINGING :]
+    assert np.abs(out).max() <= (0 if rate == RATE else RESAMPLED_ATOL)
+
+
+def test_the_difference_stays_within_the_ceiling(rng, run_blocks):
+    values = Snapshot().replace(difference=1, latent_scale=4, output_gain=24, ceiling=-6)
+    out = run_blocks(prepared(FakeModel()), music(rng, 2, 16_000), 480, values)
+    assert 0.3 < np.abs(out).max() <= np.float32(db_to_gain(-6))
+
+
+def level_db(audio):
+    return 10 * np.log10(np.mean(np.square(audio, dtype=np.float64)))
+
+
+@pytest.mark.parametrize("rate", [RATE, 48_000])
+@pytest.mark.parametrize(("scale", "limit_db"), [(0.1, None), (0.5, None), (4, None), (0.02, 24)])
+def test_matched_levels_are_those_of_the_input(rng, run_blocks, rate, scale, limit_db):
+    audio = music(rng, 2, 4 * rate, rate) * np.float32(0.5)
+    engine = prepared(FakeModel(), rate)
+    out = run_blocks(engine, audio, 480, Snapshot().replace(latent_scale=scale, match=1))[:, rate:]
+    expected = 0 if limit_db is None else 20 * np.log10(scale) + limit_db
+    dry = delayed(audio, engine.latency.total)[:, rate:]
+    assert level_db(out) - level_db(dry) == pytest.approx(expected, abs=0.05)  # measured within 0.01
+    assert out / np.float32(db_to_gain(expected)) == pytest.approx(dry, abs=0.01)
+
+
+def test_a_pause_does_not_pump(rng, run_blocks):
+    audio = music(rng, 1, 6 * RATE) * np.float32(0.5)
+    audio[:, 2 * RATE : 5 * RATE] *= np.float32(1e-4)
+    engine = prepared(FakeModel(), channels=1)
+    out = run_blocks(engine, audio, 480, Snapshot().replace(latent_scale=0.25, match=1))[:, engine.latency.total :]
+    assert out[:, RATE:] == pytest.approx(audio[:, RATE : out.shape[1]], abs=0.01)
+    assert np.abs(out[:, 3 * RATE : 4 * RATE]).max() < 1e-4
+
+
+def test_matching_is_the_same_for_any_blocks_and_after_a_reset(rng, run_blocks, model):
+    audio = music(rng, 2, 20_000)
+    values = BENT.replace(match=1, latent_scale=0.5, output_gain=0)
+    engine = prepared(model)
+    out = run_blocks(engine, audio, 480, values)
+    assert np.abs(out).max() > 0.1
+    for blocks in (63, 1023, MIXED):
+        assert np.array_equal(run_blocks(prepared(model), audio, blocks, values), out)
+    engine.reset()
+    assert np.array_equal(run_blocks(engine, audio, 480, values), out)
+
+
+def test_matching_is_ready_when_it_is_asked_for(rng, run_blocks):
+    audio = music(rng, 1, 4 * RATE) * np.float32(0.5)
+    engine, low = prepared(FakeModel(), channels=1), Snapshot().replace(latent_scale=0.1)
+    out = run_blocks(engine, audio, 480, [(0, low), (2 * RATE, low.replace(match=1))])
+    later = 2 * RATE + 2 * engine.latency.hop + engine.latency.total
+    assert out[:, later:] == pytest.approx(delayed(audio, engine.latency.total)[:, later:], abs=0.01)
+
+
 # -- sample rates ------------------------------------------------------------------------------------------------------
 def resampled_offline(model, audio, rate, values):
     own = model.spec.sample_rate
+    if rate == 2 * own:
+        back = Double(2).process(whole_file(model, Halve(2).process(audio), values))
+        return back[:, Resampling.of(rate, own, 2048, "HQ").delay :]
     there = soxr.resample(audio.T, rate, own, quality="HQ").T
     return soxr.resample(whole_file(model, there, values).T, own, rate, quality="HQ").T
 

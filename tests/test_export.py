@@ -14,12 +14,12 @@ from safetensors.torch import load_file, save_file
 from rtae.errors import ExportError, RtaeError, TrainingError
 from rtae.export import exporter
 from rtae.export import verify as verifying
-from rtae.export.exporter import export, latent_statistics
+from rtae.export.exporter import export, latent_statistics, principal_components
 from rtae.export.verify import Check, Verification, difference
 from rtae.nets.config import PRESETS, SMALL, NetConfig
 from rtae.nets.reach import computed_reach
 from rtae.runtime import OnnxModel
-from rtae.spec import CARD_FILE, DECODER_FILE, ENCODER_FILE, LINEAR_FILE, SPEC_FILE, ModelSpec
+from rtae.spec import CARD_FILE, COMPONENTS, DECODER_FILE, ENCODER_FILE, LINEAR_FILE, SPEC_FILE, ModelSpec
 from rtae.training import data
 from rtae.training.checkpoint import CHECKPOINT_FILE, Checkpoint
 from rtae.training.config import TrainConfig
@@ -153,9 +153,50 @@ def test_a_latent_that_never_moves_is_left_as_it_is(net_of, place):
     with torch.no_grad():
         net.encoder.stack[-1].conv.weight[3] = 0
         net.encoder.stack[-1].conv.bias[3] = 2.5
-    mean, std = latent_statistics(net.eval(), survey(place / "songs", RATE, 4096).tracks)
-    assert (mean[3], std[3]) == (pytest.approx(2.5), 1)
-    assert np.delete(std, 3).min() > 1e-3
+    statistics = latent_statistics(net.eval(), survey(place / "songs", RATE, 4096).tracks)
+    assert (statistics.mean[3], statistics.std[3]) == (pytest.approx(2.5), 1)
+    assert np.delete(statistics.std, 3).min() > 1e-3
+    assert np.abs(statistics.components[:, 3]).max() < 1e-6
+
+
+def test_components_are_those_of_the_latents_that_were_trained_on(tmp_path, make_run):
+    run = make_run()
+    spec = export(run, "mine", tmp_path).spec
+    z = latents_of(OnnxModel.load(tmp_path / "mine"), run).astype(np.float64)
+    centred = z - z.mean(axis=1, keepdims=True)
+    deviations = np.linalg.svd(centred / np.sqrt(z.shape[1]), compute_uv=False)
+    deviations = deviations[deviations > 1e-2 * deviations[0]]
+    count = min(COMPONENTS, len(deviations))
+    assert count > 2
+    assert np.array(spec.component_std)[:count] == pytest.approx(deviations[:count], rel=1e-3)
+    components = np.array(spec.components)
+    assert components @ components.T == pytest.approx(np.eye(len(components)), abs=1e-5)
+    assert (components @ centred).std(axis=1)[:count] == pytest.approx(deviations[:count], rel=1e-3)
+    share = (deviations**2 / (centred**2).mean(axis=1).sum())[:count]
+    assert spec.training["component_share"][:count] == pytest.approx(share, abs=1e-3)
+    again = export(run, "again", tmp_path).spec
+    assert (again.components, again.component_std) == (spec.components, spec.component_std)
+    card = (tmp_path / "mine" / CARD_FILE).read_text()
+    total = sum(spec.training["component_share"])
+    assert f"| principal components | {len(components)}, {total:.0%} of the variance of the latents |" in card
+
+
+def test_components_of_a_known_covariance(rng):
+    directions = np.linalg.qr(rng.standard_normal((12, 12)))[0]
+    variances = np.array([1e-9, 5, 0.2, 3, 0, 0.7, 2, 0.5, 0.1, 0.3, 1, 0.05])
+    components, std, share = principal_components((directions * variances) @ directions.T)
+    order = np.argsort(variances)[::-1][:COMPONENTS]
+    assert std**2 == pytest.approx(variances[order], rel=1e-9)
+    assert np.abs(np.sum(components * directions[:, order].T, axis=1)) == pytest.approx(np.ones(COMPONENTS))
+    assert share == pytest.approx(variances[order] / variances.sum())
+    assert np.all(np.take_along_axis(components, np.abs(components).argmax(axis=1)[:, None], axis=1) > 0)
+
+
+@pytest.mark.parametrize(("covariance", "count"), [(np.zeros((4, 4)), 0), (np.eye(3), 3), (np.diag([1.0, 0, 0]), 1)])
+def test_what_does_not_move_has_no_component(covariance, count):
+    components, std, share = principal_components(covariance)
+    assert components.shape == (count, len(covariance))
+    assert len(std) == len(share) == count
 
 
 @pytest.mark.parametrize("loss", ["spectral", "mse"])

@@ -109,3 +109,32 @@ def test_until_it_is_armed_nothing_moves():
     feed.callback(out, block)
     assert (out == 0).all()
     assert (feed.output.stored, feed.input.stored, feed.late) == (feed.lead, 0, 0)
+
+
+def test_a_device_that_fills_its_buffer_anew_pauses_the_sound_and_nothing_is_late():
+    rig = Rig()
+    for _ in range(20):
+        rig.work()
+        rig.device()
+    for _ in range(12):  # no worker could be so fast
+        out = np.full((BLOCK, 1), 9, np.float32)
+        rig.feed.callback(out, None, even=False)
+        assert not out.any()
+    before = len(rig.sound())
+    for _ in range(20):
+        rig.work()
+        rig.device()
+    sound = rig.sound()
+    fade = rig.feed.reserve
+    assert (
+        sound[before + fade :] == sine(len(sound) - before - fade, before + fade - LEAD)
+    ).all()  # goes on where it was
+    assert np.abs(np.diff(sound[before:])).max() < STEP_LIMIT
+    assert abs(sound[before]) < STEP_LIMIT
+    assert rig.feed.late == 0
+
+
+def test_the_input_of_such_a_time_is_dropped_with_the_output():
+    rig = Rig(inputs=1)
+    rig.feed.callback(np.zeros((BLOCK, 1), np.float32), np.ones((BLOCK, 1), np.float32), even=False)
+    assert rig.feed.input.stored == 0

@@ -1,10 +1,12 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rtae.errors import ModelError, RtaeError
-from rtae.spec import DECODER_FILE, ENCODER_FILE, FORMAT, SPEC_FILE, WINDOW, ModelSpec, Reach
+from rtae.spec import COMPONENTS, DECODER_FILE, ENCODER_FILE, FORMAT, SPEC_FILE, WINDOW, ModelSpec, Reach
 
 SPEC = ModelSpec(
     name="night",
@@ -21,6 +23,8 @@ SPEC = ModelSpec(
     verification={"onnx_error": 1e-6},
     training={"steps": 100},
 )
+MAPPED = replace(SPEC, components=((0.6, 0.8), (0.8, -0.6)), component_std=(1.25, 0.5))
+SHIPPED = Path(__file__).parents[1] / "models"
 REQUIRED = [
     "name",
     "preset",
@@ -207,3 +211,69 @@ def test_load_of_what_is_not_text(tmp_path):
     (tmp_path / SPEC_FILE).write_bytes(b"\xff\xfe\x00\x80")
     with pytest.raises(ModelError, match=r"No model in .*\(not text\)"):
         ModelSpec.load(tmp_path)
+
+
+# -- principal components ----------------------------------------------------------------------------------------------
+def mapped(**changes) -> str:
+    return json.dumps(json.loads(MAPPED.to_json()) | changes)
+
+
+def test_json_round_trip_with_components():
+    assert ModelSpec.from_json(MAPPED.to_json(), "here") == MAPPED
+    assert ModelSpec.from_json(mapped(components=[[1, 0]], component_std=[1]), "here").components == ((1.0, 0.0),)
+
+
+def test_a_model_from_before_there_were_components_loads():
+    values = json.loads(SPEC.to_json())
+    del values["components"], values["component_std"]
+    spec = ModelSpec.from_json(json.dumps(values), "here")
+    assert (spec.components, spec.component_std) == ((), ())
+    assert spec == SPEC
+
+
+UNIT = [[0.6, 0.8]]
+HOSTILE = {
+    "a text": ({"components": "ab"}, "components must be a list of directions"),
+    "null": ({"components": None}, "components must be a list of directions"),
+    "a number": ({"components": 1}, "components must be a list of directions"),
+    "numbers": ({"components": [1, 0]}, "each direction in components must be a list of numbers"),
+    "texts": ({"components": [["1", "0"]]}, "each direction in components must be a list of numbers"),
+    "truths": ({"components": [[True, False]]}, "each direction in components must be a list of numbers"),
+    "too deep": ({"components": [[[1], [0]]]}, "each direction in components must be a list of numbers"),
+    "no deviations": ({"component_std": []}, "do not have one entry per component"),
+    "one deviation": ({"component_std": [1]}, "do not have one entry per component"),
+    "deviations alone": ({"components": []}, "do not have one entry per component"),
+    "null deviations": ({"component_std": None}, "component_std must be a list of numbers"),
+    "a text as deviation": ({"component_std": ["1", "1"]}, "component_std must be a list of numbers"),
+    "too many": ({"components": UNIT * 3, "component_std": [1] * 3}, "there are 3 components; at most"),
+    "a great many": ({"components": UNIT * 5000, "component_std": [1] * 5000}, "there are 5000 components; at most"),
+    "short": ({"components": [[1], [1]]}, "do not have one value per latent dimension"),
+    "long": ({"components": [[1, 0, 0], [1, 0, 0]]}, "do not have one value per latent dimension"),
+    "empty": ({"components": [[], []]}, "do not have one value per latent dimension"),
+    "NaN": ({"components": [[NAN, 1], [1, 0]]}, "directions of length 1"),
+    "infinite": ({"components": [[float("inf"), 1], [1, 0]]}, "directions of length 1"),
+    "zero": ({"components": [[0, 0], [1, 0]]}, "directions of length 1"),
+    "too long": ({"components": [[0.8, 0.8], [1, 0]]}, "directions of length 1"),
+    "near the largest float": ({"components": [[1e308, 1e308], [1, 0]]}, "directions of length 1"),
+    "beyond any float": ({"components": [[HUGE, 1], [1, 0]]}, "too large"),
+    "NaN deviation": ({"component_std": [NAN, 1]}, "component_std must lie above 0"),
+    "infinite deviation": ({"component_std": [float("inf"), 1]}, "component_std must lie above 0"),
+    "no deviation": ({"component_std": [0, 1]}, "component_std must lie above 0"),
+    "negative deviation": ({"component_std": [-1, 1]}, "component_std must lie above 0"),
+    "huge deviation": ({"component_std": [2.1, 1]}, "at most at latent_dim, 2"),
+}
+
+
+@pytest.mark.parametrize(("changes", "message"), HOSTILE.values(), ids=HOSTILE)
+def test_hostile_components_are_refused(changes, message):
+    with pytest.raises(ModelError, match=rf"^here does not describe a model: .*{message}"):
+        ModelSpec.from_json(mapped(**changes), "here")
+
+
+@pytest.mark.parametrize("name", ["small", "tiny"])
+def test_shipped_models_have_components(name):
+    spec = ModelSpec.load(SHIPPED / name)
+    assert len(spec.components) == len(spec.component_std) == COMPONENTS
+    assert sorted(spec.component_std, reverse=True) == list(spec.component_std)
+    products = np.array(spec.components) @ np.array(spec.components).T
+    assert products == pytest.approx(np.eye(COMPONENTS), abs=1e-6)

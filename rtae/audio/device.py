@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 DELAYS = 64  # callbacks whose delay is remembered; single ones jump by a period
+LONGEST_ROUND = 5.0  # seconds; some sound systems leave the time of recording at 0, or at another clock's
 # Which no other rate or channel count can mend: gone, in use, or of two sound systems.
 INVALID_DEVICE, BAD_COMBINATION, UNAVAILABLE = -9996, -9993, -9985
 
@@ -179,7 +180,7 @@ class PortAudioStream(Stream):
         super().__init__(callback, name, used[0].host, rate, outputs, inputs, request.block)
         # Over PulseAudio the callbacks of a long buffer come in bursts, 0.55 s apart for one of 2 s.
         self.patience = max(self.patience, request.latency_seconds)
-        self.delays = np.zeros(DELAYS)
+        self.delays, self.rounds = np.zeros(DELAYS), np.zeros(DELAYS)
         self.nothing: FloatArray = np.zeros((request.block, 0), np.float32)
         kind, move = {
             (True, False): (sd.OutputStream, self.play),
@@ -226,16 +227,30 @@ class PortAudioStream(Stream):
     @property
     def output_latency(self) -> float:
         """Measured where there were callbacks, since what PortAudio states is too little."""
-        known = self.delays[: self.callbacks]
-        known = known[known > 0]
         stated = self.stream.latency
-        return float(np.median(known)) if known.size else float(stated[1] if self.inputs else stated)
+        return self.median(self.delays) or float(stated[1] if self.inputs else stated)
 
     @property
     def input_latency(self) -> float:
-        """As PortAudio states it: the times of recording are wrong over PulseAudio."""
+        """What a round trip takes beyond the output.
+
+        PortAudio states a buffer that is full, which it is not once both directions run: a sample waits in the one
+        or in the other. Over PulseAudio this gives 139.2 ms there and back where 139.3 are measured, and the two
+        stated ones together 221 ms.
+        """
+        if not self.inputs:
+            return 0.0
         stated = self.stream.latency
-        return float(stated[0] if self.outputs else stated) if self.inputs else 0.0
+        both = self.median(self.rounds)
+        if not self.outputs or not 0 < both < LONGEST_ROUND:
+            return float(stated[0] if self.outputs else stated)
+        return max(0.0, both - self.output_latency)
+
+    def median(self, ring: FloatArray) -> float:
+        """Of what callbacks noted; 0 where there is nothing."""
+        known = ring[: self.callbacks]
+        known = known[known > 0]
+        return float(np.median(known)) if known.size else 0.0
 
     # -- PortAudio's thread: move samples, count flags, nothing else -------------------------------------------------
     def play(self, out: FloatArray, frames: int, time: Any, status: Any) -> None:
@@ -254,9 +269,12 @@ class PortAudioStream(Stream):
         self.run(out, source)
 
     def note(self, time: Any, status: Any) -> None:
-        """Remember the delay of the output, and count what was lost."""
-        self.delays[self.callbacks % DELAYS] = time.outputBufferDacTime - time.currentTime
+        """Remember the delays, and count what was lost."""
+        place = self.callbacks % DELAYS
+        self.delays[place] = time.outputBufferDacTime - time.currentTime
+        self.rounds[place] = time.outputBufferDacTime - time.inputBufferAdcTime
         if status:
+            self.starved = bool(status.output_underflow)
             self.underflows += bool(status.output_underflow or status.output_overflow)
             self.overflows += bool(status.input_overflow or status.input_underflow)
 

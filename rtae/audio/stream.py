@@ -31,6 +31,7 @@ NO_INPUT = "No sound input was found. Connect a microphone or an interface, or g
 PATIENCE_SECONDS = 0.5  # without a callback, until a stream counts as failed
 PATIENCE_PERIODS = 10
 START_SECONDS = 2.0  # until the first callback: a wireless loudspeaker has to wake up
+EVEN_SECONDS = 0.005  # between callbacks: the device waits for its time, and does not just fill its buffer
 
 COMMON_RATES = (48_000, 44_100)  # Hz
 # name, low, high, unit
@@ -151,7 +152,8 @@ class Stream(ABC):
 
     rate, outputs, inputs, block: what was agreed; callbacks: how many there were, the latest at `last_callback`
     (`time.monotonic`); underflows: output that starved; overflows: input that was lost; error: what the callback
-    raised, after which the output is silence.
+    raised, after which the output is silence. even: False while the device, which had run dry, fills all of its own
+    buffer anew without waiting; measured over PulseAudio: 12 blocks in 0.4 ms, more than any ring of ours holds.
     """
 
     def __init__(self, callback: Callback, name: str, host: str, rate: int, outputs: int, inputs: int, block: int):
@@ -163,6 +165,8 @@ class Stream(ABC):
         self.error: BaseException | None = None
         self.patience = max(PATIENCE_SECONDS, PATIENCE_PERIODS * block / rate)
         self.started = self.finished = self.closed = False
+        self.even, self.starved = True, False
+        self.pace = min(EVEN_SECONDS, 0.5 * block / rate)
         self.closer: threading.Thread | None = None
 
     # -- what a library has to do ------------------------------------------------------------------------------------
@@ -191,7 +195,10 @@ class Stream(ABC):
 
     def run(self, out: FloatArray, source: FloatArray | None) -> None:
         """From the device's thread, once a block. Never raises, and always fills the output."""
-        self.last_callback = time.monotonic()
+        now = time.monotonic()
+        self.even = not self.starved and (self.even or now - self.last_callback >= self.pace)
+        self.starved = False
+        self.last_callback = now
         self.callbacks += 1
         if self.error is None and not self.closed:
             try:

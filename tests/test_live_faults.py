@@ -1,0 +1,303 @@
+"""What happens to sound cards, processes and files while it plays: a clear word, nothing lost, and back to work.
+
+Each test has a sound server of its own. What is heard is recorded from the monitor of its sink.
+"""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from rtae.audio.file import read_audio
+from rtae.audio.output import AudioWriter
+from rtae.client import Client
+from rtae.errors import DeviceError
+from rtae.nets.config import SMALL, TINY
+from rtae.params import Snapshot
+from rtae.setup import Setup
+
+RATE = 44_100
+PATIENCE_SECONDS = 20.0
+BACK_SECONDS = 2.0  # until a killed audio process plays again; measured 1.1
+GAP_SECONDS = 0.05  # when models are swapped; measured 0.01
+CHANGE_MARGIN_SECONDS = 0.06  # what the recorder and the test's own clock add; measured up to 0.03
+DRY = Snapshot().replace(mix=0)
+STALLS = 3  # of a busy machine, that a measurement is repeated for
+
+
+def wait_for(condition, seconds=PATIENCE_SECONDS):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, files_of, store_model):
+    """Two models, and a song: a tone of 441 Hz whose left channel tells the time."""
+    place = tmp_path_factory.mktemp("faults")
+    store_model(place / "small", files_of(SMALL))
+    store_model(place / "tiny", files_of(TINY))
+    time_ = np.arange(40 * RATE) / RATE
+    with AudioWriter(place / "song.wav", RATE, 2) as out:
+        out.write((0.25 * np.sin(2 * np.pi * 441 * time_) * np.ones((2, 1))).astype(np.float32))
+    return place
+
+
+class Ear:
+    """Records the monitor of a sink."""
+
+    def __init__(self, server, path: Path) -> None:
+        command = "parec --device=test.monitor --format=float32le --rate=44100 --channels=2 --latency-msec=20"
+        self.path = path
+        with path.open("wb") as out:
+            self.process = subprocess.Popen(command.split(), stdout=out, env=server.environment)
+        wait_for(lambda: path.stat().st_size > 0)
+
+    @property
+    def seconds(self) -> float:
+        return self.path.stat().st_size / 8 / RATE
+
+    def stop(self) -> np.ndarray:
+        """The left channel."""
+        self.process.terminate()
+        self.process.wait()
+        raw = np.fromfile(self.path, "<f4")
+        return raw[: len(raw) // 2 * 2].reshape(-1, 2)[:, 0]
+
+
+@pytest.fixture
+def heard():
+    return []
+
+
+@pytest.fixture
+def client(sound_server, monkeypatch, heard):
+    for name, value in sound_server.paths.items():
+        monkeypatch.setenv(name, value)
+    with Client(heard.append) as running:
+        running.set(DRY)
+        yield running
+
+
+@pytest.fixture
+def playing(client, folder):
+    """A client that plays the tone, dry."""
+    client.configure(Setup(model=str(folder / "small"), source=str(folder / "song.wav"), playing=True))
+    wait_for(lambda: client.status().position > 0.3)
+    return client
+
+
+def goes_on(client, more=0.4):
+    before = client.status().position
+    wait_for(lambda: client.status().position > before + more)
+
+
+def said(heard, *words):
+    return any(all(word in text for word in words) for text in heard)
+
+
+# -- the sound server ------------------------------------------------------------------------------------------------
+def test_the_sound_server_is_killed_and_comes_back(playing, sound_server, heard):
+    sound_server.kill()
+    wait_for(lambda: said(heard, "is gone", "waiting for it"))
+    at = playing.status().position
+    with pytest.raises(DeviceError, match="gone"):
+        playing.seek(1.0)
+    assert sound_server.start()
+    wait_for(lambda: said(heard, "Playing again"))
+    wait_for(lambda: playing.status().position > at + 0.3)
+    assert playing.status().position < at + 5  # where it was, not from the start or far beyond
+    assert playing.restarts == 0
+
+
+def test_the_sound_server_freezes_and_goes_on(playing, sound_server, heard):
+    at = playing.status().position
+    os.kill(sound_server.pid, signal.SIGSTOP)
+    try:
+        wait_for(lambda: said(heard, "hangs"))
+        wait_for(lambda: said(heard, "ended (the sound server froze)"))
+    finally:
+        os.kill(sound_server.pid, signal.SIGCONT)
+    wait_for(lambda: playing.status().position > at + 1.0, 60)
+    goes_on(playing)
+
+
+def test_the_sink_is_suspended_and_resumed(playing, sound_server, heard):
+    sound_server.control("suspend-sink", "test", "1")
+    wait_for(lambda: said(heard, "hangs"))
+    sound_server.control("suspend-sink", "test", "0")
+    at = playing.status().position
+    wait_for(lambda: playing.status().position > at + 0.5, 60)
+
+
+def test_the_sink_is_unloaded_and_loaded_again(playing, sound_server, heard):
+    module = sound_server.control("list", "short", "modules").stdout
+    number = next(line.split()[0] for line in module.splitlines() if "null-sink" in line)
+    sound_server.control("unload-module", number)
+    wait_for(lambda: said(heard, "is gone"))
+    sound_server.control("load-module", *sound_server.SINK.split())
+    sound_server.control("set-default-sink", "test")
+    at = playing.status().position
+    wait_for(lambda: playing.status().position > at + 0.5, 60)
+
+
+def test_a_device_that_ran_dry_goes_on_where_it_was(playing, tmp_path, sound_server):
+    """The whole audio process stands still for longer than any buffer lasts."""
+    pid = playing.facts()["pid"]
+    flags = playing.status().flags
+    before, begun = playing.status().position, time.monotonic()
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(0.35)
+    os.kill(pid, signal.SIGCONT)
+    wait_for(lambda: playing.status().flags > flags)
+    time.sleep(1.0)
+    played, passed = playing.status().position - before, time.monotonic() - begun
+    assert playing.restarts == 0
+    # The sound paused while nothing could sound: it neither skipped nor was anything thrown away as late.
+    assert played < passed - 0.15
+    assert playing.status().late < 0.1 * RATE
+
+
+# -- processes -------------------------------------------------------------------------------------------------------
+def test_the_audio_process_is_killed(playing, heard):
+    at, begun = playing.status().position, time.monotonic()
+    os.kill(playing.facts()["pid"], signal.SIGKILL)
+    wait_for(lambda: playing.restarts == 1 and playing.status().position > at + 0.1)
+    assert time.monotonic() - begun < BACK_SECONDS + 0.1
+    assert said(heard, "exit code -9")
+
+
+def test_a_recording_outlives_the_audio_process(playing, tmp_path, heard):
+    first = playing.record(str(tmp_path / "take.wav"))
+    wait_for(lambda: playing.status().recorded_seconds > 0.5)
+    os.kill(playing.facts()["pid"], signal.SIGKILL)
+    wait_for(lambda: said(heard, "recording goes on in"))
+    wait_for(lambda: 0.3 < playing.status().recorded_seconds < 30)
+    assert playing.stop_recording() > 0.3
+    assert read_audio(first)[0].shape[1] > 0.4 * RATE
+    assert read_audio(tmp_path / "take-2.wav")[0].shape[1] > 0.2 * RATE
+
+
+def test_a_recording_outlives_the_sound_server(playing, tmp_path, sound_server, heard):
+    name = playing.record(str(tmp_path / "take.flac"))
+    wait_for(lambda: playing.status().recorded_seconds > 0.5)
+    sound_server.kill()
+    wait_for(lambda: said(heard, "is gone", "recording pauses"))
+    assert sound_server.start()
+    wait_for(lambda: said(heard, "Playing again"))
+    wait_for(lambda: playing.status().recorded_seconds > 1.5)
+    seconds = playing.stop_recording()
+    sound = read_audio(name)[0][0]
+    assert len(sound) == pytest.approx(seconds * RATE, abs=1)
+    assert np.abs(np.diff(sound)).max() < 0.05  # the tone's own largest step is 0.016: no click where it was cut
+
+
+# -- files -----------------------------------------------------------------------------------------------------------
+def test_the_disk_is_full_while_it_records(playing, tmp_path, heard):
+    resource.prlimit(playing.facts()["pid"], resource.RLIMIT_FSIZE, (300_000, 300_000))
+    name = playing.record(str(tmp_path / "take.wav"))
+    wait_for(lambda: said(heard, "Recording to", "free some space"))
+    goes_on(playing)
+    sound = read_audio(name)[0]
+    assert 0.5 * RATE < sound.shape[1] < 300_000
+    assert playing.stop_recording() == 0.0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps files that are open")
+def test_the_song_is_deleted_while_it_plays(client, folder, tmp_path):
+    song = shutil.copy(folder / "song.wav", tmp_path / "gone.wav")
+    client.configure(Setup(model=str(folder / "small"), source=str(song), playing=True))
+    wait_for(lambda: client.status().position > 0.3)
+    Path(song).unlink()
+    goes_on(client, 1.0)
+    client.seek(35.0)
+    wait_for(lambda: client.status().ended)
+
+
+def test_the_song_is_cut_short_while_it_plays(client, folder, tmp_path):
+    song = shutil.copy(folder / "song.wav", tmp_path / "short.wav")
+    client.configure(Setup(model=str(folder / "small"), source=str(song), playing=True))
+    wait_for(lambda: client.status().position > 0.3)
+    os.truncate(song, 600_000)
+    wait_for(lambda: client.status().ended)
+
+
+def test_samples_that_are_no_numbers(client, tmp_path, folder, sound_server):
+    broken = np.full((2, RATE), 0.1, np.float32)
+    broken[:, 1000:20_000:7] = np.nan
+    broken[:, 30_000:40_000:11] = np.inf
+    soundfile.write(tmp_path / "broken.wav", broken.T, RATE, subtype="FLOAT")
+    ear = Ear(sound_server, tmp_path / "raw")
+    client.configure(Setup(model=str(folder / "small"), source=str(tmp_path / "broken.wav"), playing=True))
+    wait_for(lambda: client.status().ended)
+    sound = ear.stop()
+    assert np.isfinite(sound).all()
+    assert 0.05 < np.abs(sound).max() <= 0.15  # what is a number plays on at its level, and nothing is louder
+
+
+# -- what the player does --------------------------------------------------------------------------------------------
+def test_parameters_hammered_at_1_khz(playing):
+    stop = threading.Event()
+
+    def hammer():
+        rng = np.random.default_rng(0)
+        while not stop.wait(0.001):
+            playing.set(
+                DRY.replace(mix=rng.uniform(), latent_scale=rng.uniform(0, 4), output_gain=rng.uniform(-60, 24))
+            )
+
+    late = playing.status().late
+    thread = threading.Thread(target=hammer)
+    thread.start()
+    goes_on(playing, 2.0)
+    stop.set()
+    thread.join()
+    assert playing.status().late == late
+    assert playing.restarts == 0
+
+
+def test_a_model_is_swapped_without_a_gap_or_a_click(playing, folder, tmp_path, sound_server):
+    ear = Ear(sound_server, tmp_path / "raw")
+    for name in ("tiny", "small", "tiny"):
+        goes_on(playing, 0.7)
+        playing.model(str(folder / name))
+    goes_on(playing, 0.7)
+    assert playing.status().late == 0
+    sound = ear.stop()
+    loud = np.flatnonzero(np.abs(sound) > 0.01)
+    sound = sound[loud[0] : loud[-1]]
+    # Dry, both models sound alike: the tone, whose largest step is 0.0157, and which is never below 0.05 for long.
+    assert np.abs(np.diff(sound)).max() < 0.017
+    quiet = np.flatnonzero(np.abs(sound) > 0.05)
+    assert np.diff(quiet).max() / RATE < GAP_SECONDS
+
+
+def test_a_change_is_heard_within_hop_crossfade_and_device(playing, tmp_path, sound_server):
+    parts, rate = playing.facts()["latency"], playing.facts()["rate"]
+    hop = 2 * playing.setup.hop  # samples at this rate, as is the crossfade of 20 ms
+    # The change waits for the hop that is being filled, is heard in the next one, and passes the ring and the device.
+    stated = (2 * hop + 0.02 * rate + parts["lead"] + parts["output device"]) / rate
+    delays = []
+    for _ in range(STALLS):
+        ear = Ear(sound_server, tmp_path / "raw")
+        time.sleep(0.3)
+        at = ear.seconds
+        playing.set(DRY.replace(output_gain=-30))
+        time.sleep(1.2)
+        sound = ear.stop()
+        playing.set(DRY)
+        start = round(at * RATE)
+        peaks = np.abs(sound[start : start + RATE]).reshape(-1, 441).max(axis=1)  # of 10 ms each
+        assert peaks.min() < 0.05
+        delays.append(float(np.argmax(peaks < 0.05)) / 100)
+        goes_on(playing, 0.8)
+    assert min(delays) <= stated + CHANGE_MARGIN_SECONDS
