@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="rtae",
     help="Play music through a neural autoencoder, and bend its latent space while it sounds.",
-    no_args_is_help=True,
     rich_markup_mode=None,  # the rich kind of help doubles the time that help takes
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -31,6 +30,15 @@ SOURCE = "An audio file (wav, flac, ogg, mp3, aiff, ...), or 'demo' for the demo
 
 Model = Annotated[str, typer.Option("--model", "-m", help="A model's name (see 'rtae models') or its folder.")]
 Hop = Annotated[int, typer.Option(min=1, max=110_250, help="Samples per model call, at the model's rate.")]
+LiveHop = Annotated[
+    int,
+    typer.Option(
+        "--hop",
+        min=0,
+        max=110_250,
+        help="Samples per model call, at the model's rate; 0: the smallest that this machine keeps up with.",
+    ),
+]
 FullWindow = Annotated[bool, typer.Option("--full-window", help="Compute whole windows: the slow reference.")]
 Second = Annotated[str | None, typer.Option("--second", help="Source B, a song: --interpolation mixes its latents in.")]
 Device = Annotated[str | None, typer.Option("--device", help="Output device: its number or part of its name.")]
@@ -125,7 +133,15 @@ def make_engine(model: str, hop: int, full_window: bool, quality: str = "HQ") ->
 
 
 def make_setup(
-    model: str, second: str | None, device: str | None, source: str | None, mode: str, block: int, hop: int, loop: bool
+    model: str,
+    second: str | None,
+    device: str | None,
+    source: str | None,
+    mode: str,
+    block: int,
+    hop: int,
+    loop: bool = False,
+    guard: bool = True,
 ) -> Setup:
     """What the audio process is to do, but for the sound itself."""
     from rtae.models import find
@@ -140,6 +156,7 @@ def make_setup(
         block=block,
         hop=hop,
         loop=(0.0, 0.0) if loop else None,
+        guard=guard,
     )
 
 
@@ -186,7 +203,8 @@ def live(
     source: Annotated[str | None, typer.Option("--input", help="Input device: its number or part of its name.")] = None,
     mode: Mode = "live",
     block: Block = 0,
-    hop: Hop = 480,
+    hop: LiveHop = 0,
+    no_guard: Annotated[bool, typer.Option("--no-guard", help="Do not turn feedback down by itself.")] = False,
     record: Record = None,
     dry: Dry = False,
     *,
@@ -195,7 +213,8 @@ def live(
     """Play the microphone through a model, live. Use headphones. Ctrl-C stops."""
     from rtae.live import play_live
 
-    play_live(make_setup(model, second, device, source, mode, block, hop, False), values, record, dry)
+    setup = make_setup(model, second, device, source, mode, block, hop, guard=not no_guard)
+    play_live(setup, values, record, dry)
 
 
 @app.command()
@@ -205,7 +224,7 @@ def latency(
     source: Annotated[str | None, typer.Option("--input", help="Input device: its number or part of its name.")] = None,
     mode: Mode = "live",
     block: Block = 0,
-    hop: Hop = 480,
+    hop: LiveHop = 0,
     measure: Annotated[
         bool, typer.Option("--measure", help="Also play a chirp and find it at the input: needs a cable, or a monitor.")
     ] = False,
@@ -213,7 +232,7 @@ def latency(
     """Show the latency in its parts, for songs and for the microphone, on this machine's devices."""
     from rtae.live import latency_report
 
-    latency_report(make_setup(model, None, device, source, mode, block, hop, False), measure)
+    latency_report(make_setup(model, None, device, source, mode, block, hop), measure)
 
 
 @app.command()
@@ -337,12 +356,41 @@ def devices() -> None:
 @app.command()
 def bench(
     names: Annotated[list[str] | None, typer.Argument(help="Models; all of them if none is named.")] = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Count dropouts on the sound device instead, beside a slow window and a hog.")
+    ] = False,
+    minutes: Annotated[float | None, typer.Option(min=0.01, help="With --live: for each block [default: 10].")] = None,
+    blocks: Annotated[
+        str | None,
+        typer.Option(help="With --live: samples per device callback, in turns [default: 256,512]."),
+    ] = None,
+    soak: Annotated[
+        float | None,
+        typer.Option("--soak", min=0.01, help="Watch the memory for so many minutes instead, all knobs turning."),
+    ] = None,
     json: Json = None,
 ) -> None:
-    """Measure what each model and the engine cost on this machine."""
-    from rtae.show import bench_table
+    """Measure what each model and the engine cost on this machine, or how the live sound holds up. Ctrl-C sums up."""
+    from rtae.show import bench_table, live_bench_table, soak_table
 
-    bench_table(names or [], json)
+    if not live and (minutes is not None or blocks is not None):
+        raise typer.BadParameter("they go with --live", param_hint="--minutes, --blocks")
+    if soak is not None:
+        if live or len(names or []) > 1:
+            raise typer.BadParameter("it goes with one model, and not with --live", param_hint="--soak")
+        soak_table((names or ["small"])[0], soak, json)
+    elif live:
+        live_bench_table(names or [], minutes or 10, block_sizes(blocks or "256,512"), json)
+    else:
+        bench_table(names or [], json)
+
+
+def block_sizes(text: str) -> list[int]:
+    """Numbers with commas between them."""
+    sizes = [int(word) if word.strip().isdecimal() else 0 for word in text.split(",")]
+    if not all(16 <= size <= 8192 for size in sizes):
+        raise typer.BadParameter(f"{text!r}; give numbers from 16 to 8192, like 256,512", param_hint="--blocks")
+    return sizes
 
 
 @app.command()
@@ -452,11 +500,38 @@ def version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def root(
+    context: typer.Context,
     _: Annotated[bool, typer.Option("--version", callback=version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
-    """Play music through a neural autoencoder, and bend its latent space while it sounds."""
+    """Play music through a neural autoencoder, and bend its latent space while it sounds.
+
+    Without a command it opens the window.
+    """
+    if context.invoked_subcommand is None:
+        open_window()
+
+
+@app.command()
+def window(
+    song: Annotated[Path | None, typer.Argument(help="A song to begin with; the demo track if none is given.")] = None,
+    model: Model = "small",
+) -> None:
+    """Open the window, which is what happens without a command too."""
+    open_window(song, model)
+
+
+def open_window(song: Path | None = None, model: str = "small") -> None:
+    """The window, if it can be had here."""
+    try:
+        from rtae.gui.app import run
+    except ImportError as error:
+        raise RtaeError(
+            f"The window cannot be opened: {error}. On Debian and Ubuntu install its libraries with: "
+            "apt install libegl1 libxkbcommon0 libxcb-cursor0 libfontconfig1 libdbus-1-3"
+        ) from None
+    sys.exit(run(find_source(song) if song is not None else None, model))
 
 
 def main() -> None:

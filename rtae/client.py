@@ -16,9 +16,9 @@ from typing import Any
 
 from rtae import errors
 from rtae.errors import DeviceError, RtaeError
-from rtae.host import HUNG, serve
+from rtae.launch import serve
 from rtae.params import Snapshot
-from rtae.setup import Setup
+from rtae.setup import HUNG, Setup
 from rtae.shared import SharedState, Status
 
 START_SECONDS = 20.0
@@ -88,6 +88,10 @@ class Client:
         """Go to a place in source A."""
         self.call("seek", seconds=seconds)
 
+    def seek_second(self, seconds: float) -> None:
+        """Go to a place in source B."""
+        self.call("seek_second", seconds=seconds)
+
     def loop(self, start: float | None, end: float = 0.0) -> None:
         """Loop a region of source A; None ends it."""
         self.call("loop", start=start, end=end)
@@ -109,6 +113,14 @@ class Client:
         """Seconds recorded."""
         self.recording = None
         return float(self.call("stop_recording"))
+
+    def perform(self) -> None:
+        """Note what is done to the parameters from now on; the song goes on where it is."""
+        self.call("perform")
+
+    def stop_performing(self, path: str) -> float:
+        """Write what was noted to a file; seconds of it."""
+        return float(self.call("stop_performing", path=path))
 
     def measure(self, setup: Setup) -> dict[str, float]:
         """Round trips through a loopback; see `rtae.host.Server.measure`. Nothing is open afterwards."""

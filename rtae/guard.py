@@ -7,8 +7,9 @@ found by that, and ducked.
 
 Loud music and crescendos are no feedback. Suspicious is growth over several turns by an input that resembles the
 output of one turn earlier, and growth that ends pinned at the ceiling, since a model may change the sound past
-recognition. A suspicion is tested: the output goes down by 6 dB or more for a moment, and it is a loop only if the
-input follows one turn later.
+recognition. A suspicion is tested: the output goes down by 8 dB or more for a moment, and it is a loop only if the
+input follows one turn later. How far it follows within that turn tells a loop from a howling room that will not get
+louder: of a tone that a loop of gain 0.7 made 10 dB louder, 3/10 are the tone itself and stay.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from rtae.dsp import db_to_gain
+from rtae.dsp import db_to_gain, finite
 
 FloatArray = NDArray[np.float32]
 SHORTEST_TURN = 0.06  # seconds; levels are taken over one turn of the loop, at least so long
@@ -33,8 +34,8 @@ NEAR_CEILING = 0.89  # -1 dB
 PINNED_SECONDS = 0.6
 PINNED_GROWTH_DB = 8.0  # before it was pinned
 MEMORY_SECONDS = 8.0
-TEST_DB = -6.0
-TEST_FALL_DB = 4.0  # of the input's level, if that is a loop
+TEST_DB = -8.0
+TEST_FALL_DB = 6.0  # of the input's level, if that is a loop; at a loop gain of 0.7 it is up to 5.4
 PATIENCE_SECONDS = (1.5, 30.0)  # after a test that found no loop, until the next one: doubles up to the second
 AIR_SECONDS = 0.03  # the loop may be longer than what the devices state: 10 m of air
 
@@ -56,23 +57,25 @@ class Guard:
 
     def __init__(self, rate: int, turn: int, lag: int) -> None:
         self.rate = rate
-        self.set_loop(turn, lag)
         self.count = 0
         self.gain_db = self.allowed_db = 0.0
         self.gain = 1.0
         self.hold = 0.0  # seconds that it still ducks
-        self.testing = 0.0  # seconds that a test still lasts
         self.dip_db = self.level_before = 0.0
         self.waiting, self.patience = 0.0, PATIENCE_SECONDS[0]
+        self.set_loop(turn, lag)
 
     def set_loop(self, turn: int, lag: int) -> None:
         """The loop's delays, which are known better once the device runs. What was heard so far is forgotten."""
         self.length = max(turn, round(SHORTEST_TURN * self.rate))
         self.lag = lag
+        self.air = round(AIR_SECONDS * self.rate)
+        self.testing = False
+        self.tested = 0  # samples since the test began
         self.levels: deque[tuple[float, bool]] = deque(maxlen=max(8, round(MEMORY_SECONDS * self.rate / self.length)))
         self.seen = 0
         self.peak, self.pinned = 0.0, True
-        room = self.length + lag + round(AIR_SECONDS * self.rate)
+        room = self.length + lag + self.air
         self.heard: FloatArray = np.zeros(room, np.float32)
         self.sent: FloatArray = np.zeros(room, np.float32)
 
@@ -80,15 +83,15 @@ class Guard:
         """Input and output (channels, n) of the same time; returns the output, ducked if need be."""
         out = self.duck(out)
         count = out.shape[1]
-        self.heard = np.concatenate([self.heard, dry.mean(axis=0)])[-len(self.heard) :]
+        self.heard = np.concatenate([self.heard, finite(dry)[0].mean(axis=0)])[-len(self.heard) :]
         self.sent = np.concatenate([self.sent, out.mean(axis=0)])[-len(self.sent) :]
         peak = float(np.abs(out).max(initial=0.0))
         self.peak = max(self.peak, peak)
         self.pinned = self.pinned and peak >= NEAR_CEILING * ceiling
         self.seen += count
-        if self.testing > 0:
-            self.testing -= count / self.rate
-            if self.testing <= 0:
+        if self.testing:
+            self.tested += count
+            if self.tested >= self.lag + self.length:
                 self.judge()
         elif self.seen >= self.length:
             self.levels.append((20 * np.log10(max(self.peak, 1e-6)), self.pinned))
@@ -98,24 +101,34 @@ class Guard:
                 self.begin_test()
         return out
 
-    def input_level(self) -> float:
-        """Of the newest turn, in dB."""
-        return 20 * float(np.log10(np.sqrt(np.mean(self.heard[-self.length :] ** 2)) + 1e-9))
+    def input_level(self, begin: int, end: int) -> float:
+        """In dB, from so many samples ago to so many."""
+        heard = self.heard[len(self.heard) - begin : len(self.heard) - end]
+        return 20 * float(np.log10(np.sqrt(np.mean(heard**2)) + 1e-9))
 
     def begin_test(self) -> None:
-        """Go down by so much that a loop's input falls by 6 dB though it grows on meanwhile."""
-        self.level_before = self.input_level()
-        self.testing = (self.lag + self.length) / self.rate + AIR_SECONDS
+        """Go down by so much that a loop's input falls by 8 dB though it grows on meanwhile."""
+        self.level_before = self.input_level(self.length, 0)
+        self.testing, self.tested = True, 0
         (before, _), (now, _) = list(self.levels)[-2:]
-        grown = max(0.0, now - before) * self.testing * self.rate / self.length
+        grown = max(0.0, now - before) * (1 + (self.lag + self.air / 2) / self.length)
         self.dip_db = max(DUCK_DB, TEST_DB - grown)
 
     def judge(self) -> None:
-        """The end of a test: did the input go down as well?"""
-        self.testing = 0.0
+        """The end of a test: did the input go down as well, within one turn?
+
+        output   _________                    dips here
+                          |_______________________________________________
+        input    _______________________ . . .                              one lag later; air may delay it further
+                          |<--- lag --->|<air>|<- looked at ->|
+                                        |<----- one turn ---->|
+        """
+        self.testing = False
         self.levels.clear()
         self.seen, self.peak, self.pinned = 0, 0.0, True
-        if self.level_before - self.input_level() >= TEST_FALL_DB:
+        since, until = self.tested - self.lag - self.air, self.tested - self.lag - self.length
+        fall = self.level_before - self.input_level(since, until)
+        if fall >= TEST_FALL_DB:
             self.count += 1
             self.allowed_db = max(LOWEST_DB, self.allowed_db - STEP_DB)
             self.hold = HOLD_SECONDS
@@ -164,7 +177,7 @@ class Guard:
         """The output at the guard's gain, which moves without a click."""
         seconds = out.shape[1] / self.rate
         self.waiting -= seconds
-        if self.hold > 0 or self.testing > 0:
+        if self.hold > 0 or self.testing:
             self.hold -= seconds
             lowest = DUCK_DB if self.hold > 0 else self.allowed_db + self.dip_db
             target = max(lowest, self.gain_db + DUCK_DB / ATTACK_SECONDS * seconds)

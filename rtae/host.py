@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtae.audio.device import devices, open_stream
+from rtae.audio.file import AudioReader
 from rtae.audio.recorder import Recorder
 from rtae.audio.stream import Stream
 from rtae.engine import Engine
@@ -31,11 +32,12 @@ from rtae.feed import FADE_SECONDS, Feed
 from rtae.guard import Guard
 from rtae.loopback import Probe
 from rtae.params import Snapshot
+from rtae.performance import save as save_performance
 from rtae.runtime import OnnxModel
 from rtae.session import Session
-from rtae.setup import MICROPHONE, Setup, open_source, wanted_rate
+from rtae.setup import HUNG, MICROPHONE, SOURCES, Setup
 from rtae.shared import SharedState
-from rtae.source import FileSource
+from rtae.source import FileSource, open_source
 from rtae.tune import smallest_hop
 
 FloatArray = NDArray[np.float32]
@@ -47,7 +49,6 @@ WARM_HOPS = 4
 SETTLE_SECONDS = 1.0  # until the delays of a stream are known, and what an open microphone began with is gone
 EVEN_SECONDS = 0.1  # after a device has filled its own buffer, until it takes its blocks evenly
 FAILED = 71  # exit code: a defect of this program
-HUNG = 70  # exit code: the sound server froze, and PortAudio with it
 
 
 class Server:
@@ -120,6 +121,12 @@ class Server:
         if session.first is not None:
             session.change(lambda: session.first.seek(seconds) if session.first else None)
 
+    def seek_second(self, seconds: float) -> None:
+        """Go to a place in source B."""
+        session, _ = self.ready()
+        if session.second is not None:
+            session.change(lambda: session.second.seek(seconds) if session.second else None)
+
     def loop(self, start: float | None, end: float = 0.0) -> None:
         """Loop a region of source A, to its end if `end` is 0; None loops no longer."""
         session, setup = self.ready()
@@ -162,6 +169,40 @@ class Server:
         if recorder.error is not None:
             raise recorder.error
         return recorder.seconds
+
+    def perform(self) -> None:
+        """Note what is done to the parameters from now on, to be rendered exactly as it was heard.
+
+        It ends with `stop_performing`, and by itself with whatever starts the engine afresh: a seek, another model.
+        """
+        session, setup = self.ready()
+        if setup.source in SOURCES:
+            raise ParameterError("A performance needs a song: open one; what a microphone hears cannot be replayed")
+        session.begin_performance()
+
+    def stop_performing(self, path: str) -> float:
+        """Write the performance to a file; answers with its seconds. Raises PresetError."""
+        session, setup = self.ready()
+        with session.lock:
+            session.end_performance()
+            performed, session.performed = session.performed, None
+        if performed is None:
+            raise ParameterError("No performance is being recorded; begin one first")
+        log, length = performed
+        done = log.finish(
+            length,
+            song=setup.source,
+            model=setup.model,
+            hop=session.engine.hop,
+            quality=session.engine.quality,
+            rate=session.rate,
+            channels=session.channels,
+            start_seconds=session.starts[0],
+            second=setup.second,
+            second_start_seconds=session.starts[1],
+        )
+        save_performance(Path(path), done)
+        return length / session.rate
 
     def measure(self, setup: Setup) -> dict[str, float]:
         """Play a chirp through a loopback: round trips as stated and as measured, in samples at `rate`.
@@ -237,6 +278,8 @@ class Server:
             if session.microphone:
                 parts["input device"] = round(stream.input_latency * session.rate)
         return {
+            "engine_latency": session.engine.latency.total,
+            "hop": session.engine.hop,
             "device": stream.name if stream else "",
             "rate": session.rate,
             "block": stream.block if stream else 0,
@@ -408,10 +451,13 @@ COMMANDS = (
     "play",
     "pause",
     "seek",
+    "seek_second",
     "loop",
     "model",
     "record",
     "stop_recording",
+    "perform",
+    "stop_performing",
     "list_devices",
     "measure",
     "facts",
@@ -464,6 +510,14 @@ def answer(server: Server, number: int, name: str, arguments: dict[str, Any]) ->
         return number, False, (type(error).__name__, str(error))
     except Exception as error:  # a defect, or a library's own kind of error: the client has to hear of it
         return number, False, ("RtaeError", f"'{name}' failed ({type(error).__name__}: {error})")
+
+
+def wanted_rate(setup: Setup, model: OnnxModel) -> int:
+    """A file's own rate, so that it is played as it is; for the rest the model's."""
+    if setup.source in SOURCES:
+        return model.spec.sample_rate
+    with AudioReader(setup.source) as reader:
+        return reader.rate
 
 
 def settle() -> None:

@@ -20,6 +20,7 @@ from rtae.setup import MICROPHONE, Setup
 from rtae.show import bar, clock, say
 
 POLL_SECONDS = 0.1
+GUARD_SHOWN_DB = -1.0
 
 
 @contextmanager
@@ -33,12 +34,13 @@ def until_ctrl_c() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def describe(facts: dict[str, Any]) -> str:
-    """The device and the latency in its parts, in words."""
+def describe(setup: Setup, facts: dict[str, Any]) -> str:
+    """The device, the latency in its parts, and the hop if that was left to us, in words."""
     rate = facts["rate"]
     parts = ", ".join(f"{name.replace('_', ' ')} {1000 * n / rate:.0f}" for name, n in facts["latency"].items() if n)
     total = 1000 * sum(facts["latency"].values()) / rate
-    return f"{facts['device']}, {rate} Hz, blocks of {facts['block']}; latency {total:.0f} ms ({parts})"
+    hop = "" if setup.hop else f"; a hop of {facts['hop']} samples, found by measuring (--hop sets another)"
+    return f"{facts['device']}, {rate} Hz, blocks of {facts['block']}; latency {total:.0f} ms ({parts}){hop}"
 
 
 def play_songs(setup: Setup, songs: Sequence[Path], values: Snapshot, record: Path | None, dry: bool) -> None:
@@ -46,7 +48,7 @@ def play_songs(setup: Setup, songs: Sequence[Path], values: Snapshot, record: Pa
     with Client(say) as client, until_ctrl_c() as stop:
         client.set(values)
         facts = client.configure(replace(setup, source=str(songs[0])))
-        say(f"On {describe(facts)}. Ctrl-C stops.")
+        say(f"On {describe(setup, facts)}. Ctrl-C stops.")
         start_recording(client, record, dry)
         with bar(BarColumn(), TextColumn("{task.description}")) as progress:
             for number, song in enumerate(songs):
@@ -65,7 +67,7 @@ def play_live(setup: Setup, values: Snapshot, record: Path | None, dry: bool) ->
     with Client(say) as client, until_ctrl_c() as stop:
         client.set(values)
         facts = client.configure(replace(setup, source=MICROPHONE, playing=True))
-        say(f"On {describe(facts)}. Use headphones: speakers may feed back. Ctrl-C stops.")
+        say(f"On {describe(setup, facts)}. Use headphones: speakers may feed back. Ctrl-C stops.")
         start_recording(client, record, dry)
         with bar(TextColumn("{task.description}")) as progress:
             follow(client, stop, progress)
@@ -84,6 +86,8 @@ def follow(client: Client, stop: threading.Event, progress: Progress) -> None:
     while not stop.wait(POLL_SECONDS):
         at = client.status()
         line = f"{clock(at.position)}{f' / {clock(at.duration)}' if at.duration else ''}   late {at.late:.0f} samples"
+        if at.guard_db < GUARD_SHOWN_DB:
+            line += f"   feedback: turned down by {-at.guard_db:.0f} dB"
         progress.update(task, completed=at.position, total=at.duration or None, description=line)
         if at.ended:
             break
@@ -107,7 +111,7 @@ def finish(client: Client) -> None:
 
 
 def latency_report(setup: Setup, measure: bool = False) -> None:
-    """The parts of the latency on this machine, for a song and for the microphone; the device's also measured."""
+    """The parts of the latency on this machine, for a song and for the microphone; also as measured, if wanted."""
     with Client(say) as client:
         song = replace(setup, source=str(DEMO_PATH), mode="relaxed", hop=2048)
         for name, wanted in (("a song, mode relaxed", song), ("microphone", replace(setup, source=MICROPHONE))):
@@ -116,11 +120,20 @@ def latency_report(setup: Setup, measure: bool = False) -> None:
             except RtaeError as error:
                 say(f"{name}: {error}")
                 continue
-            say(f"{name}: {describe(facts)}")
+            say(f"{name}: {describe(wanted, facts)}")
+            setup = replace(setup, hop=setup.hop or (facts["hop"] if wanted.source == MICROPHONE else 0))
         if measure:
-            found = client.measure(setup)
-            stated, measured = (1000 * found[key] / found["rate"] for key in ("stated", "measured"))
-            say(
-                f"device, there and back: {measured:.1f} ms measured through the loopback, {stated:.1f} ms stated "
-                f"(confidence {found['confidence']:.1f})"
-            )
+            say_measured(client.measure(setup))
+
+
+def say_measured(found: dict[str, float]) -> None:
+    """Round trips through the loopback: of the device alone, and of everything."""
+    for name, prefix in (
+        ("device, there and back", ""),
+        ("microphone to loudspeaker, past the model", "whole_"),
+    ):
+        stated, measured = (1000 * found[prefix + key] / found[prefix + "rate"] for key in ("stated", "measured"))
+        say(f"{name}: {measured:.1f} ms measured through the loopback, {stated:.1f} ms stated")
+    say(f"Confidence {found['confidence']:.1f}; from 2 up the chirp was found for sure")
+    if found["late"]:
+        say(f"Note: {found['late']:.0f} samples came late, so the second figure may be too long; measure again")

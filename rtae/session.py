@@ -23,6 +23,7 @@ from rtae.engine import Engine
 from rtae.feed import Feed
 from rtae.guard import Guard
 from rtae.params import Snapshot
+from rtae.performance import Log
 from rtae.shared import SharedState, Status
 from rtae.source import Source, to_channels
 
@@ -48,6 +49,10 @@ class Session:
         self.debt = 0  # samples of input to drop, since silence was taken in their place
         self.skip = 0  # samples of the engine's delay that a file need not wait for
         self.flags: Callable[[], int] = lambda: 0  # asks the device
+        self.log: Log | None = None  # of a performance, while one is recorded
+        self.performed: tuple[Log, int] | None = None  # a finished one, and how many samples the engine was given
+        self.starts = (0.0, 0.0)  # the places in both sources where it began, in seconds
+        self.given = 0  # samples that the engine was given since it was prepared
         self.guard: Guard | None = None  # for a microphone that may hear the loudspeakers
         self.recorder: Recorder | None = None
         self.record_dry = False
@@ -58,10 +63,10 @@ class Session:
         self.prepare()
 
     # -- changes, from the thread that takes commands ----------------------------------------------------------------
-    def change(self, action: Callable[[], None], restart: bool = True) -> None:
+    def change(self, action: Callable[[], None], restart: bool = True, then: Callable[[], None] | None = None) -> None:
         """Do something between two blocks, inaudibly: what sounds fades out first, and what comes then fades in.
 
-        restart: the engine starts afresh at the source's place, so that no old sound is left in it.
+        restart: the engine starts afresh at the source's place, so that no old sound is left in it. then: done last.
         """
         with self.lock:
             if self.open > 0:
@@ -75,6 +80,8 @@ class Session:
                     if source in (self.first, self.second) and source.position == place:
                         source.rewind(ahead)
                 self.prepare()
+            if then is not None:
+                then()
 
     def fading_block(self) -> FloatArray:
         """The last block of what sounds now, down to silence."""
@@ -89,6 +96,8 @@ class Session:
     def prepare(self) -> None:
         """The engine, for the sources there are. A file's sound comes at once; a microphone waits as it must."""
         self.engine.prepare(self.rate, self.channels, second=self.second is not None)
+        self.end_performance()  # it ends where the engine starts afresh
+        self.given = 0
         self.skip = 0 if self.microphone else self.engine.latency.total
 
     def set_playing(self, playing: bool) -> None:
@@ -127,10 +136,10 @@ class Session:
         """The next samples out of the engine, (channels, count); a file's are there without delay."""
         while self.skip:
             part = min(self.skip, BLOCK * 8)
-            self.engine.process(self.take(part), values)
+            self.run_engine(self.take(part), values)
             self.skip -= part
         dry = self.take(count)
-        wet = self.engine.process(dry, values)
+        wet = self.run_engine(dry, values)
         self.input_peak = float(np.abs(dry[: self.channels]).max(initial=0))
         self.shared.write_scope(dry[: self.channels].mean(axis=0), wet.mean(axis=0))
         if self.engine.windows.bent is not self.shown:
@@ -141,6 +150,27 @@ class Session:
         if self.guard is not None and self.microphone:
             wet = self.guard.process(dry[: self.channels], wet, db_to_gain(values["ceiling"]))
         return wet
+
+    def begin_performance(self) -> None:
+        """Note what is done to the parameters from now on; the engine starts afresh at the sources' places."""
+
+        def begin() -> None:
+            self.performed, self.log = None, Log()
+            self.starts = (self.first.position if self.first else 0.0, self.second.position if self.second else 0.0)
+
+        self.change(lambda: None, then=begin)
+
+    def end_performance(self) -> None:
+        """What was noted is kept in `performed`."""
+        if self.log is not None:
+            self.performed, self.log = (self.log, self.given), None
+
+    def run_engine(self, block: FloatArray, values: Snapshot) -> FloatArray:
+        """The engine, its samples counted and its parameters noted where a performance is recorded."""
+        if self.log is not None:
+            self.log.note(self.given, values)
+        self.given += block.shape[1]
+        return self.engine.process(block, values)
 
     def record(self, block: FloatArray) -> None:
         """To the recorder, if there is one."""
@@ -218,6 +248,7 @@ class Session:
                 flags=self.flags(),
                 load=self.load,
                 recorded_seconds=recorder.seconds if recorder else 0.0,
+                second_position=max(0.0, self.second.position - self.taken_ahead()) if self.second else 0.0,
                 guard_db=self.guard.gain_db if self.guard else 0.0,
             )
         )

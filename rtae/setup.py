@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from rtae.audio.file import AudioReader
 from rtae.audio.stream import Request
 from rtae.errors import ParameterError
-from rtae.runtime import OnnxModel
-from rtae.source import FileSource, Generator, Source
 
 MICROPHONE = "microphone"
-SOURCES = (*Generator.KINDS, MICROPHONE)
+GENERATORS = ("silence", "tone", "noise")
+SOURCES = (*GENERATORS, MICROPHONE)
+HUNG = 70  # exit code of the audio process: the sound server froze, and PortAudio with it
 MODES: Mapping[str, tuple[int, float, float]] = {
     # block in frames, device latency in seconds, lead of our ring in seconds beyond a block
     "live": (256, 0.035, 0.015),
@@ -70,20 +68,3 @@ class Setup:
             block=self.block or block,
             latency_seconds=latency_seconds,
         )
-
-
-def open_source(name: str, rate: int, channels: int, loop: tuple[float, float] | None = None) -> Source | None:
-    """A source by name; None for the microphone. Raises AudioFileError, ParameterError."""
-    if name == MICROPHONE:
-        return None
-    if name in Generator.KINDS:
-        return Generator(name, rate, channels)
-    return FileSource(Path(name), rate, channels, loop)
-
-
-def wanted_rate(setup: Setup, model: OnnxModel) -> int:
-    """A file's own rate, so that it is played as it is; for the rest the model's."""
-    if setup.source in SOURCES:
-        return model.spec.sample_rate
-    with AudioReader(setup.source) as reader:
-        return reader.rate

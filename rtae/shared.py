@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rtae.params import PARAMETERS, Snapshot
 
 FloatArray = NDArray[np.float32]
-SCOPE_SAMPLES = 1 << 16
+SCOPE_SAMPLES = 1 << 18
 LATENT_FRAMES = 1 << 12
 LATENT_DIMS = 64
 
@@ -28,8 +28,8 @@ LATENT_DIMS = 64
 class Status:
     """Where the audio process stands. All fields are floats, since they travel as one array.
 
-    position, duration: seconds of the source; playing, ended: 0 or 1. late: samples that the worker delivered too
-    late, overflows: samples of input that were lost, flags: callbacks that the device flagged, all since the device
+    position, duration: seconds of the source, second_position of source B; playing, ended: 0 or 1. late: samples that
+    the worker delivered too late, overflows: samples of input that were lost, flags: callbacks that the device flagged, all since the device
     was opened. load: share of real time that the worker is busy. Levels are peaks of the last block, full scale 1;
     limiter_gain is 1 at rest. guard_db: what the feedback guard does to the output, 0 at rest.
     """
@@ -48,6 +48,7 @@ class Status:
     load: float = 0.0
     recorded_seconds: float = 0.0
     guard_db: float = 0.0
+    second_position: float = 0.0
 
 
 STATUS_FIELDS = tuple(field.name for field in fields(Status))
@@ -119,11 +120,24 @@ class SharedState:
 
     def newest(self, name: str, count: int) -> FloatArray:
         """The newest columns of "scope" or "latents", (rows, count); zeros where there are none yet."""
-        ring, written = self.views[name], int(self.views["counts"][0 if name == "scope" else 1])
-        count = min(count, ring.shape[1])
-        places = np.arange(written - count, written)
-        columns = ring[:, places % ring.shape[1]].astype(np.float32)
-        columns[:, places < 0] = 0
+        return self.until(name, self.count(name), count)
+
+    def count(self, name: str) -> int:
+        """Columns written so far."""
+        return int(self.views["counts"][0 if name == "scope" else 1])
+
+    def until(self, name: str, end: int, count: int) -> FloatArray:
+        """The columns before number `end`, (rows, count); zeros before the first one."""
+        ring = self.views[name]
+        size = ring.shape[1]
+        count = min(count, size)
+        columns = np.zeros((len(ring), count), np.float32)
+        known = min(count, end)
+        if known > 0:
+            place = (end - known) % size
+            first = min(known, size - place)
+            columns[:, count - known : count - known + first] = ring[:, place : place + first]
+            columns[:, count - known + first :] = ring[:, : known - first]
         return columns
 
     def close(self) -> None:

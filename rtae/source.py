@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from rtae.audio.file import AudioReader
 from rtae.errors import AudioFileError, ParameterError
+from rtae.setup import GENERATORS, MICROPHONE
 
 FloatArray = NDArray[np.float32]
 LEVEL = 10 ** (-12 / 20)
@@ -192,7 +193,7 @@ class FileSource:
 class Generator:
     """Silence, a tone of 440 Hz or white noise, at -12 dBFS, without end."""
 
-    KINDS = ("silence", "tone", "noise")
+    KINDS = GENERATORS
 
     def __init__(self, kind: str, rate: int, channels: int) -> None:
         if kind not in self.KINDS:
@@ -228,3 +229,12 @@ class Generator:
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+
+def open_source(name: str, rate: int, channels: int, loop: tuple[float, float] | None = None) -> Source | None:
+    """A source by name; None for the microphone. Raises AudioFileError, ParameterError."""
+    if name == MICROPHONE:
+        return None
+    if name in Generator.KINDS:
+        return Generator(name, rate, channels)
+    return FileSource(Path(name), rate, channels, loop)

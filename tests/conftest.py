@@ -10,6 +10,8 @@ from itertools import cycle
 from pathlib import Path
 from types import SimpleNamespace
 
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")  # before Qt is imported: no test needs a screen
+
 import numpy as np
 import pytest
 import torch

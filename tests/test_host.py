@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from time import sleep
 
 import numpy as np
 import pytest
@@ -18,12 +20,14 @@ from rtae.engine import Engine
 from rtae.errors import AudioFileError, DeviceError, ModelError, ParameterError
 from rtae.nets.config import SMALL
 from rtae.params import Snapshot
-from rtae.render import render
+from rtae.performance import load as load_performance
+from rtae.render import render, render_performance
 from rtae.runtime import OnnxModel
 from rtae.setup import Setup
 
 RATE = 44_100
 PATIENCE_SECONDS = 20.0
+PCM_STEP = 2.5e-7  # two steps of 24 bits
 RENDER_ATOL = 1e-3  # full scale; measured 1.2e-7, the step of 24 bits
 QUIET = Snapshot().replace(output_gain=-24)
 
@@ -190,6 +194,41 @@ def test_a_killed_client_leaves_nothing_behind(setup, tmp_path):
         parent.wait()
         wait_for(lambda: not Path(f"/proc/{pid}").exists())
         wait_for(lambda: not Path(f"/dev/shm/{name.lstrip('/')}").exists())  # noqa: S108 - where Linux keeps them
+
+
+def test_a_performance_is_rendered_as_it_was_heard(client, setup, folder, tmp_path):
+    """Knobs are turned while it plays and records: the render holds the recording, sample for sample."""
+    client.set(Snapshot().replace(output_gain=-24))
+    client.configure(replace(setup, playing=True))
+    client.perform()
+    name = client.record(str(tmp_path / "heard.wav"))
+    for values in ({"noise_amount": 0.5}, {"latent_scale": 2.0}, {"echo": 0.7, "freeze": 1}, {"freeze": 0}):
+        sleep(0.2)
+        client.set(Snapshot().replace(output_gain=-24, **values))
+    sleep(0.3)
+    client.pause()
+    client.stop_recording()
+    assert client.stop_performing(str(tmp_path / "played.json")) > 1.0
+    with pytest.raises(ParameterError, match="begin one first"):
+        client.stop_performing(str(tmp_path / "again.json"))
+    played = load_performance(tmp_path / "played.json")
+    assert len(played.events) == 5
+    engine = Engine(OnnxModel.load(folder / "model"), hop=played.hop)
+    render_performance(played, Path(played.song), tmp_path / "render.wav", engine)
+    heard, rendered = read_audio(name)[0], read_audio(tmp_path / "render.wav")[0]
+    fade = RATE // 50  # it began behind the gate, and ended in a fade
+    probe = heard[0, fade : fade + 512]
+    windows = np.lib.stride_tricks.sliding_window_view(rendered[0], len(probe))
+    offset = int(np.abs(windows - probe).max(axis=1).argmin()) - fade
+    part = heard[:, fade : -2 * fade]
+    assert np.abs(part - rendered[:, offset + fade : offset + fade + part.shape[1]]).max() <= PCM_STEP
+    assert part.shape[1] > 0.9 * RATE
+
+
+def test_a_performance_needs_a_song(client, setup):
+    client.configure(replace(setup, source="tone"))
+    with pytest.raises(ParameterError, match="needs a song"):
+        client.perform()
 
 
 MEASURE = """

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import math
 import os
 import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -39,8 +40,10 @@ HELD_OUT_SECONDS = 10
 FIT_SECONDS = 30
 PREVIEWS = 2
 SAVE_SECONDS = 60.0
+PROGRESS_SECONDS = 0.5
 DATA_FILE = "data.json"
 METRICS_FILE = "metrics.csv"
+PROGRESS_FILE = "progress.json"
 COLUMNS = ("step", "seconds", "loss", "si_sdr_db", "mr_stft", "learning_rate", "steps_per_second")
 
 
@@ -84,6 +87,7 @@ class Keeper(Callback):
     def __init__(self, run: Path, report: Callable[[Report], None], stop: threading.Event) -> None:
         self.run, self.report, self.stop = run, report, stop
         self.saved = self.last = monotonic()
+        self.told = -math.inf
         self.speed = 0.0
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -92,7 +96,11 @@ class Keeper(Callback):
         speed = 1 / max(now - self.last, 1e-9)
         self.speed = speed if not self.speed else 0.98 * self.speed + 0.02 * speed
         self.last = now
-        self.report(self.state(module))
+        state = self.state(module)
+        self.report(state)
+        if now - self.told > PROGRESS_SECONDS:
+            self.write_progress(state)
+            self.told = now
         if now - self.saved > SAVE_SECONDS:
             self.save(module)
         if self.stop.is_set():
@@ -134,6 +142,25 @@ class Keeper(Callback):
         checkpoint.save(self.run)
         self.saved = monotonic()
 
+    def write_progress(self, state: Report) -> None:
+        """progress.json, for whoever watches from another process; what is not known yet is null."""
+        known = {name: value for name, value in asdict(state).items() if value is not None}
+        facts = {name: value if math.isfinite(value) else None for name, value in known.items()}
+        beside = self.run / (PROGRESS_FILE + ".part")
+        with suppress(OSError):  # a full disk, or a watcher that has it open (Windows), is no reason to end a training
+            beside.write_text(json.dumps(facts))
+            beside.replace(self.run / PROGRESS_FILE)
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """progress.json is there for as long as the training runs."""
+        try:
+            yield
+        finally:
+            for name in (PROGRESS_FILE, PROGRESS_FILE + ".part"):
+                with suppress(OSError):
+                    (self.run / name).unlink(missing_ok=True)
+
     def write_row(self, module: TrainingModule, state: Report) -> None:
         """One line of metrics.csv."""
         path = self.run / METRICS_FILE
@@ -157,7 +184,10 @@ class Keeper(Callback):
 
 @contextmanager
 def interruptible(stop: threading.Event) -> Iterator[None]:
-    """Ctrl-C ends the step that runs and no more; a second one ends the program."""
+    """Ctrl-C ends the step that runs and no more; a second one ends the program.
+
+    So does Ctrl-Break on Windows, where a process that is to survive its parent's Ctrl-C can get nothing else.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -167,11 +197,13 @@ def interruptible(stop: threading.Event) -> Iterator[None]:
             raise KeyboardInterrupt
         stop.set()
 
-    before = signal.signal(signal.SIGINT, handle)
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGBREAK") if hasattr(signal, name)]
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def fit_linear(tracks: list[Track], config: TrainConfig) -> LinearCode:
@@ -305,7 +337,7 @@ def train(
     first = module.step * config.batch
     crops = Crops(training, config.crop, FOREVER - first, config.seed, config.gain_db, first)
     keeper = Keeper(run, report, stop)
-    with quiet_lightning(), interruptible(stop):
+    with quiet_lightning(), interruptible(stop), keeper.watched():
         trainer = lightning.Trainer(
             accelerator="cpu",
             max_epochs=1,

@@ -1,0 +1,332 @@
+"""What the window's parts ask for things, and what tells them what happened. It draws nothing.
+
+    panels --calls--> Controller --Tasks--> Client --pipe, shared memory--> the audio process
+    panels <-signals- Controller <----------- notices, answers, status
+
+Everything that may take time goes through `Tasks`; parameters are written to shared memory at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QObject, QSettings, QTimer, Signal
+
+from rtae.client import Client
+from rtae.errors import DeviceError, ParameterError, RtaeError
+from rtae.knobs import Knobs
+from rtae.models.catalogue import available, find
+from rtae.presets import Preset, save_own
+from rtae.setup import GENERATORS, MICROPHONE, Setup
+from rtae.shared import Status
+from rtae.spec import ModelSpec
+
+from .tasks import Tasks
+
+FRAME_MS = 33
+RECENT = 8
+TEST_TONE_MS = 1500
+SILENT = "silent"
+
+
+class Controller(QObject):
+    """The state of the window.
+
+    notice: a sentence for the user, and whether it is an error. setup_changed: sources, model, device or mode.
+    ticked: the audio process's status, 30 times a second. knobs_changed: ids of parameters. busy_changed: something
+    is being done that takes time. recording_changed, performing_changed: of what, "" for nothing.
+    """
+
+    notice = Signal(str, bool)
+    setup_changed = Signal()
+    ticked = Signal(object)
+    knobs_changed = Signal(tuple)
+    busy_changed = Signal(bool)
+    recording_changed = Signal(str)
+    performing_changed = Signal(bool)
+    heard = Signal(str)  # a notice from a thread of the client
+
+    def __init__(self, settings: QSettings, setup: Setup, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.settings, self.setup = settings, setup
+        self.tasks = Tasks(self)
+        self.client: Client | None = None
+        self.facts: dict[str, Any] = {}
+        self.spec: ModelSpec | None = None
+        self.knobs = Knobs()
+        self.knobs.subscribe(self._knobs_moved)
+        self.recording = ""
+        self.performing = False
+        self.closed = False
+        self.heard.connect(lambda text: self.notice.emit(text, False))
+        self.timer = QTimer(self)
+        self.timer.setInterval(FRAME_MS)
+        self.timer.timeout.connect(self._tick)
+
+    # -- beginning and end ---------------------------------------------------------------------------------------------
+    def start(self) -> None:
+        """Start the audio process; the window is usable meanwhile."""
+        self.do(self._start, self._started)
+        self.timer.start()
+
+    def _start(self) -> Client:
+        client = Client(self.heard.emit)
+        client.set(self.knobs.values)
+        return client
+
+    def _started(self, client: Client) -> None:
+        if self.closed:  # the window was closed meanwhile
+            client.close()
+            return
+        self.client = client
+        self.configure(self.setup)
+
+    def close(self) -> None:
+        """End everything; takes as long as the audio process needs to fade out."""
+        self.closed = True
+        self.timer.stop()
+        self.tasks.close()
+        if self.client is not None:
+            self.client.close()
+            self.client = None
+
+    # -- doing things --------------------------------------------------------------------------------------------------
+    def do(self, function: Callable[[], Any], done: Callable[[Any], None] = lambda _: None) -> None:
+        """Something that takes time; an error becomes a notice."""
+
+        def ended(action: Callable[[], None]) -> None:
+            self.busy_changed.emit(self.tasks.waiting > 0)
+            action()
+
+        self.tasks.run(
+            function,
+            lambda result: ended(lambda: done(result)),
+            lambda text: ended(lambda: self.notice.emit(text, True)),
+        )
+        self.busy_changed.emit(True)
+
+    def ask(self, name: str, *arguments: Any, done: Callable[[Any], None] = lambda _: None) -> None:
+        """A command to the audio process, by the name of the client's method."""
+
+        def call() -> Any:
+            if self.client is None:
+                raise DeviceError("The audio process is still starting; try again in a moment")
+            return getattr(self.client, name)(*arguments)
+
+        self.do(call, done)
+
+    def configure(self, setup: Setup) -> None:
+        """Open model, sources and devices; without any card go on in silence."""
+
+        def call() -> tuple[Setup, dict[str, Any]]:
+            if self.client is None:
+                raise DeviceError("The audio process is still starting; try again in a moment")
+            try:
+                return setup, self.client.configure(setup)
+            except DeviceError as error:
+                if setup.output is not None or setup.source == MICROPHONE:
+                    raise
+                self.heard.emit(f"{error}. Until then all runs in silence")
+                silent = replace(setup, output=SILENT)
+                return silent, self.client.configure(silent)
+
+        def done(answer: tuple[Setup, dict[str, Any]]) -> None:
+            self.setup, self.facts = answer
+            self._look_at_model()
+            self.setup_changed.emit()
+
+        self.do(call, done)
+
+    def _changed(self, facts: Any = None, **changes: Any) -> None:
+        """A command was carried out: take note."""
+        self.setup = replace(self.setup, **changes)
+        if isinstance(facts, dict):
+            self.facts = facts
+        self.setup_changed.emit()
+
+    # -- sources and transport -----------------------------------------------------------------------------------------
+    def open(self, source: str) -> None:
+        """Source A: a file, the microphone, or a generator; it plays if the last one did."""
+
+        def done(facts: Any) -> None:
+            self._look_at_model()
+            self._changed(facts, source=source, loop=None)
+            if source not in (*GENERATORS, MICROPHONE):
+                self.remember(source)
+
+        def call() -> Any:
+            if self.client is None:
+                raise DeviceError("The audio process is still starting; try again in a moment")
+            if self.setup.loop is not None:
+                self.client.loop(None)
+            return self.client.open(source)
+
+        self.do(call, done)
+
+    def open_second(self, source: str) -> None:
+        """Source B; an empty name is none."""
+        self.ask("second", source, done=lambda _: self._changed(second=source))
+
+    def play(self, playing: bool) -> None:
+        """Play or hold; a song that has ended starts again."""
+        if playing and self.status().ended:
+            self.ask("seek", 0.0)
+        self.ask("play" if playing else "pause", done=lambda _: self._changed(playing=playing))
+
+    def toggle(self) -> None:
+        """Play or hold."""
+        self.play(not self.setup.playing or bool(self.status().ended))
+
+    def stop(self) -> None:
+        """Hold, and go to the start."""
+        self.play(False)
+        self.seek(0.0)
+
+    def seek(self, seconds: float) -> None:
+        """Go to a place in the song."""
+        self.ask("seek", max(0.0, seconds))
+
+    def loop(self, region: tuple[float, float] | None) -> None:
+        """Loop a region of the song, or none."""
+        arguments = (None,) if region is None else region
+        self.ask("loop", *arguments, done=lambda _: self._changed(loop=region))
+
+    def test_tone(self) -> None:
+        """A tone for a moment, then what was there before."""
+        before, place = self.setup, self.status().position
+        if before.source == "tone":
+            return
+        self.ask("open", "tone")
+        self.ask("play")
+
+        def back() -> None:
+            self.ask("open", before.source, place)
+            self.ask("play" if before.playing else "pause")
+
+        QTimer.singleShot(TEST_TONE_MS, self, back)
+
+    # -- models --------------------------------------------------------------------------------------------------------
+    def choose_model(self, folder: str) -> None:
+        """Another model; the sound goes on."""
+        self.ask("model", folder, done=partial(self._model_chosen, folder))
+
+    def _model_chosen(self, folder: str, facts: Any) -> None:
+        self.setup = replace(self.setup, model=folder)
+        self._look_at_model()
+        self._changed(facts)
+
+    def step_model(self, step: int) -> None:
+        """The next or previous model of the catalogue."""
+        folders = [str(path) for path in available().values()]
+        if folders:
+            place = folders.index(self.setup.model) if self.setup.model in folders else 0
+            self.choose_model(folders[(place + step) % len(folders)])
+
+    def _look_at_model(self) -> None:
+        try:
+            self.spec = ModelSpec.load(Path(self.setup.model))
+        except RtaeError:
+            self.spec = None
+
+    # -- knobs ---------------------------------------------------------------------------------------------------------
+    def _knobs_moved(self, ids: tuple[str, ...]) -> None:
+        if self.client is not None:
+            self.client.set(self.knobs.values)
+        self.knobs_changed.emit(ids)
+
+    def set(self, id: str, value: float) -> None:
+        """Turn a knob."""
+        self.attempt(lambda: self.knobs.set(id, value))
+
+    def attempt(self, action: Callable[[], Any]) -> None:
+        """Something quick; an error becomes a notice."""
+        try:
+            action()
+        except RtaeError as error:
+            self.notice.emit(str(error), True)
+
+    def load_preset(self, preset: Preset) -> None:
+        """All knobs as in a preset; gains and what compares stay as they are if it does not mention them."""
+        self.knobs.load(preset.values)
+        for note in preset.notes:
+            self.notice.emit(note, False)
+        self.notice.emit(f"{preset.name}: {preset.description}", False)
+
+    def save_preset(self, name: str, description: str = "") -> Path | None:
+        """The knobs as a preset of the user's own."""
+        try:
+            path = save_own(Preset(name, description, self.knobs.values), overwrite=True)
+        except RtaeError as error:
+            self.notice.emit(str(error), True)
+            return None
+        self.notice.emit(f"Saved {path}", False)
+        return path
+
+    # -- recording -----------------------------------------------------------------------------------------------------
+    def record(self, path: str, dry: bool = False) -> None:
+        """Record what is heard."""
+
+        def done(name: str) -> None:
+            self.recording = name
+            self.recording_changed.emit(name)
+
+        self.ask("record", path, dry, done=done)
+
+    def stop_recording(self) -> None:
+        """End the recording."""
+        name, self.recording = self.recording, ""
+
+        def done(seconds: float) -> None:
+            self.notice.emit(f"Recorded {seconds:.1f} s to {name}", False)
+
+        self.recording_changed.emit("")
+        self.ask("stop_recording", done=done)
+
+    def perform(self) -> None:
+        """Note every turn of a knob from now on."""
+        self.ask("perform", done=lambda _: self._performing(True))
+
+    def stop_performing(self, path: str) -> None:
+        """Write it to a file."""
+        self._performing(False)
+        self.ask(
+            "stop_performing",
+            path,
+            done=lambda seconds: self.notice.emit(f"A performance of {seconds:.1f} s is in {path}", False),
+        )
+
+    def _performing(self, performing: bool) -> None:
+        self.performing = performing
+        self.performing_changed.emit(performing)
+
+    # -- what is remembered --------------------------------------------------------------------------------------------
+    def recent(self) -> list[str]:
+        """Songs that were opened, the latest first."""
+        value = self.settings.value("recent", [])
+        names = value if isinstance(value, list) else [value]
+        return [name for name in names if isinstance(name, str) and name]
+
+    def remember(self, song: str) -> None:
+        """A song was opened."""
+        self.settings.setValue("recent", [song, *(name for name in self.recent() if name != song)][:RECENT])
+
+    # -- status --------------------------------------------------------------------------------------------------------
+    def status(self) -> Status:
+        """Where the audio process stands."""
+        client = self.client
+        return client.status() if client is not None and not self.closed else Status()
+
+    def _tick(self) -> None:
+        if self.client is not None:
+            self.ticked.emit(self.status())
+
+
+def first_setup(model: str | None, song: str) -> Setup:
+    """What the window begins with. Raises ModelError, ParameterError."""
+    if not song:
+        raise ParameterError("No song was given")
+    return Setup(model=str(find(model or "small")), source=song)

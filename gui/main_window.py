@@ -1,0 +1,364 @@
+"""The window: its parts, its menus and keys, and what is dropped on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+
+import numpy as np
+from PySide6.QtCore import QByteArray, Qt
+from PySide6.QtGui import QAction, QCloseEvent, QDragEnterEvent, QDropEvent, QKeySequence
+from PySide6.QtWidgets import QDockWidget, QFileDialog, QInputDialog, QMainWindow, QMenu, QVBoxLayout, QWidget
+
+from rtae.demo import DEMO_PATH
+from rtae.setup import MICROPHONE
+from rtae.shared import Status
+from rtae.spec import SPEC_FILE
+
+from .bridge import Bridge
+from .controller import FRAME_MS, Controller
+from .dialogs import DeviceDialog, KeysDialog
+from .live import Live
+from .panels.knobs import KnobsPanel
+from .panels.map import MapPanel
+from .panels.models import ModelsPanel
+from .panels.pictures import PicturesPanel
+from .panels.status import StatusPanel
+from .panels.training import TrainingPanel
+from .panels.transport import TransportPanel
+from .renders import Renders
+
+SONGS = "Songs (*.wav *.flac *.ogg *.oga *.opus *.mp3 *.aif *.aiff *.caf *.au);;All files (*)"
+SOUNDS = "Sound (*.wav *.flac)"
+PERFORMANCES = "Performances (*.json)"
+SLOW_SECONDS = 0.05
+
+
+class MainWindow(QMainWindow):
+    """Everything in one screen: transport above, pictures on the left, docks on the right, a line of status below.
+
+    slow_frames: times that the window's thread was blocked for over 50 ms between two frames; slowest: the longest work
+    of one frame, longest_gap: the longest time from one frame to the next, in seconds.
+    """
+
+    def __init__(self, controller: Controller) -> None:
+        super().__init__()
+        self.controller, self.live = controller, Live()
+        self.bridge, self.renders = Bridge(controller, self), Renders(controller, self)
+        self.transport, self.pictures = TransportPanel(controller), PicturesPanel()
+        self.knobs, self.map = KnobsPanel(controller), MapPanel(controller)
+        self.models, self.training, self.status = ModelsPanel(), TrainingPanel(), StatusPanel(controller)
+        self.slow_frames, self.slowest, self.longest_gap, self.frames = 0, 0.0, 0.0, 0
+        self.before = monotonic()
+        self.keys: list[tuple[str, str]] = []
+        self.setWindowTitle("RTAE")
+        self.setAcceptDrops(True)
+        self.setDockOptions(
+            QMainWindow.DockOption.AllowTabbedDocks
+            | QMainWindow.DockOption.AllowNestedDocks
+            | QMainWindow.DockOption.AnimatedDocks
+        )
+        self._lay_out()
+        self._menus()
+        self._connect()
+        self.resize(1280, 800)
+        self._restore()
+
+    # -- building ------------------------------------------------------------------------------------------------------
+    def _lay_out(self) -> None:
+        page = QWidget()
+        column = QVBoxLayout(page)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self.pictures, 1)
+        self.setCentralWidget(page)
+        top = QDockWidget("Transport", self)
+        top.setObjectName("transport")
+        top.setTitleBarWidget(QWidget())
+        top.setFeatures(QDockWidget.DockWidgetFeature.NoDockWidgetFeatures)
+        top.setWidget(self.transport)
+        self.addDockWidget(Qt.DockWidgetArea.TopDockWidgetArea, top)
+        self.docks: dict[str, QDockWidget] = {}
+        for name, widget in (
+            ("Knobs", self.knobs),
+            ("Map", self.map),
+            ("Models", self.models),
+            ("Train", self.training),
+        ):
+            dock = QDockWidget(name, self)
+            dock.setObjectName(name.lower())
+            dock.setWidget(widget)
+            dock.setFeatures(
+                QDockWidget.DockWidgetFeature.DockWidgetMovable | QDockWidget.DockWidgetFeature.DockWidgetFloatable
+            )
+            self.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
+            self.docks[name] = dock
+        first = self.docks["Knobs"]
+        for dock in list(self.docks.values())[1:]:
+            self.tabifyDockWidget(first, dock)
+        self.setTabPosition(Qt.DockWidgetArea.AllDockWidgetAreas, self.tabPosition(Qt.DockWidgetArea.TopDockWidgetArea))
+        first.raise_()
+        self.resizeDocks([first], [736], Qt.Orientation.Horizontal)
+        self.statusBar().addWidget(self.status, 1)
+        self.statusBar().setSizeGripEnabled(False)
+
+    def _add(self, menu: QMenu, words: str, keys: str, action: Callable[[], object]) -> QAction:
+        made = QAction(words, self)
+        if keys:
+            made.setShortcut(QKeySequence(keys))
+            self.keys.append((made.shortcut().toString(QKeySequence.SequenceFormat.NativeText), words.rstrip(".")))
+        made.triggered.connect(lambda *_: action())
+        menu.addAction(made)
+        return made
+
+    def _menus(self) -> None:
+        ask, knobs = self.controller, self.controller.knobs
+        bar = self.menuBar()
+        file = bar.addMenu("&File")
+        self._add(file, "Open a song...", "O", self.open_song)
+        self.recent = file.addMenu("Recent songs")
+        self.recent.aboutToShow.connect(self._list_recent)
+        self._add(file, "Play the demo track", "", lambda: ask.open(str(DEMO_PATH)))
+        self._add(file, "Microphone", "M", self.transport.microphone.click)
+        self._add(file, "Open song B...", "B", self.open_second)
+        file.addSeparator()
+        self._add(file, "Render the song with these knobs...", "Ctrl+E", self.render_song)
+        self._add(file, "Render a performance...", "", self.render_performance)
+        self._add(file, "Import a model's folder...", "", self.import_model)
+        file.addSeparator()
+        self._add(file, "Quit", "Ctrl+Q", self.close)
+        play = bar.addMenu("&Play")
+        self._add(play, "Play or pause", "Space", ask.toggle)
+        self._add(play, "Stop", "Home", ask.stop)
+        self._add(play, "Back 5 s", ",", lambda: ask.seek(ask.status().position - 5))
+        self._add(play, "On 5 s", ".", lambda: ask.seek(ask.status().position + 5))
+        self._add(play, "Loop the whole song", "L", self.transport.loop.click)
+        self._add(play, "Record what is heard", "R", self.transport.record.click)
+        self._add(play, "Perform: note every turn of a knob", "P", self.transport.perform.click)
+        play.addSeparator()
+        self._add(play, "Next model", "]", lambda: ask.step_model(1))
+        self._add(play, "Previous model", "[", lambda: ask.step_model(-1))
+        self._add(play, "Bypass: the song itself", "Y", lambda: self._flip("bypass"))
+        self._add(play, "Hear the difference", "H", lambda: self._flip("difference"))
+        self._add(play, "Match level", "", lambda: self._flip("match"))
+        self._add(play, "Freeze", "F", lambda: self._flip("freeze"))
+        edit = bar.addMenu("&Knobs")
+        self._add(edit, "Undo", "Ctrl+Z", knobs.undo)
+        self._add(edit, "Redo", "Ctrl+Shift+Z", knobs.redo)
+        self._add(edit, "Move the knobs by chance", "D", self.knobs.roll)
+        self._add(edit, "All to their defaults", "Ctrl+0", lambda: self.knobs.choose(""))
+        self._add(edit, "Next preset", "N", lambda: self.knobs.step(1))
+        self._add(edit, "Previous preset", "Shift+N", lambda: self.knobs.step(-1))
+        sound = bar.addMenu("&Sound")
+        self._add(sound, "Sound device...", "Ctrl+,", self.choose_device)
+        self._add(sound, "Play a test tone", "", ask.test_tone)
+        self.midi = sound.addMenu("MIDI controller")
+        self.midi.aboutToShow.connect(self._list_midi)
+        self._add(sound, "OSC...", "", self.choose_osc)
+        view = bar.addMenu("&View")
+        for number, (name, dock) in enumerate(self.docks.items(), 1):
+            self._add(view, f"Show {name.lower()}", f"Ctrl+{number}", dock.raise_)
+        help_menu = bar.addMenu("&Help")
+        self._add(help_menu, "Keys and mouse", "F1", lambda: KeysDialog(self.keys, self).exec())
+
+    def _connect(self) -> None:
+        ask = self.controller
+        ask.ticked.connect(self._frame)
+        ask.setup_changed.connect(self._setup_changed)
+        self.transport.open_requested.connect(self.open_song)
+        self.transport.second_requested.connect(self.open_second)
+        self.transport.perform.clicked.connect(self._perform)
+        self.status.device.clicked.connect(self.choose_device)
+        self.models.model_chosen.connect(ask.choose_model)
+        self.models.listed.connect(self.transport.list_models)
+        self.training.model_ready.connect(self._model_ready)
+        self.training.preview_requested.connect(ask.open)
+        self.knobs.learn_requested.connect(self.bridge.learn)
+        self.knobs.forget_requested.connect(self.bridge.forget)
+        self.bridge.bound.connect(self._show_bound)
+        self.bridge.learning.connect(self._show_learning)
+        self.bridge.preset.connect(self.knobs.choose)
+
+    def _model_ready(self, folder: str) -> None:
+        self.models.refresh()
+        self.controller.choose_model(folder)
+
+    # -- 30 times a second -----------------------------------------------------------------------------------------
+    def _frame(self, status: Status) -> None:
+        begun = monotonic()
+        self.longest_gap = max(self.longest_gap, begun - self.before)
+        self.slow_frames += begun - self.before > SLOW_SECONDS + FRAME_MS / 1000
+        client, spec, facts = self.controller.client, self.controller.spec, self.controller.facts
+        if client is None or not facts or spec is None:
+            self.before = begun
+            return
+        shared, rate = client.shared, facts["rate"]
+        self.live.latency = facts["engine_latency"]
+        dry, wet = self.live.audio(shared, rate)
+        if len(wet):
+            self.transport.show_levels(float(np.abs(dry).max()), float(np.abs(wet).max()), begun - self.before)
+            if self.pictures.isVisible():
+                self.pictures.scope.set_audio(*self.live.scope(shared, rate)[:2], rate, shared.count("scope"))
+                self.pictures.spectrograms.feed(dry, wet, rate)
+        else:
+            self.transport.show_levels(0.0, 0.0, begun - self.before)
+        frames = self.live.latents(shared, spec)
+        if frames.shape[1]:
+            self.pictures.heatmap.feed(frames, spec.frame_rate)
+            if self.map.isVisible() and self.frames % 2 == 0:
+                trail = self.live.trail(shared, spec)
+                self.map.map.show_trail(trail)
+                if self.frames % 30 == 0 and status.playing:
+                    self.map.map.set_cloud(self.live.grow_cloud(trail))
+        self.before = begun
+        self.frames += 1
+        self.slowest = max(self.slowest, monotonic() - begun)
+
+    def _setup_changed(self) -> None:
+        setup = self.controller.setup
+        self.setWindowTitle(f"{Path(setup.source).name if setup.source else 'RTAE'} - {Path(setup.model).name} - RTAE")
+        self.models.set_current(Path(setup.model))
+        self.live.new_model()
+
+    # -- asking the user -------------------------------------------------------------------------------------------
+    def open_song(self) -> None:
+        """Source A."""
+        name, _ = QFileDialog.getOpenFileName(self, "Open a song", self._folder(), SONGS)
+        if name:
+            self.controller.open(name)
+
+    def open_second(self) -> None:
+        """Source B."""
+        name, _ = QFileDialog.getOpenFileName(self, "Open song B", self._folder(), SONGS)
+        if name:
+            self.controller.open_second(name)
+
+    def render_song(self) -> None:
+        """The whole song into a file."""
+        source = self.controller.setup.source
+        if source == MICROPHONE:
+            self.controller.notice.emit("A microphone has no end; record it instead (R)", True)
+            return
+        name, _ = QFileDialog.getSaveFileName(
+            self, "Render to", f"{self._folder()}/{Path(source).stem}-rtae.wav", SOUNDS
+        )
+        if name:
+            self.controller.attempt(lambda: self.renders.song(Path(name)))
+
+    def render_performance(self) -> None:
+        """A performance into a file."""
+        source, _ = QFileDialog.getOpenFileName(self, "Which performance", self._folder(), PERFORMANCES)
+        name = (
+            QFileDialog.getSaveFileName(self, "Render to", f"{self._folder()}/performance.wav", SOUNDS)[0]
+            if source
+            else ""
+        )
+        if name:
+            self.controller.attempt(lambda: self.renders.performance(Path(source), Path(name)))
+
+    def import_model(self) -> None:
+        """A model's folder into the user's own."""
+        name = QFileDialog.getExistingDirectory(self, "A model's folder", self._folder())
+        if name:
+            self._import(Path(name))
+
+    def _import(self, folder: Path) -> None:
+        self.docks["Models"].raise_()
+        self.models.import_folder(folder)
+
+    def choose_device(self) -> None:
+        """The sound device."""
+        DeviceDialog(self.controller, self).exec()
+
+    def choose_osc(self) -> None:
+        """The port."""
+        port, good = QInputDialog.getInt(
+            self, "OSC", "Port of this computer to listen on; 0 is off:", self.bridge.osc_port or 9000, 0, 65_535
+        )
+        if good:
+            self.bridge.open_osc(port)
+
+    def _perform(self, on: bool) -> None:
+        if on:
+            self.transport.perform.setChecked(False)  # until it is true
+            self.controller.perform()
+            return
+        name, _ = QFileDialog.getSaveFileName(
+            self, "Keep the performance as", f"{self._folder()}/performance.json", PERFORMANCES
+        )
+        if name:
+            self.controller.stop_performing(name)
+        else:
+            self.transport.perform.setChecked(True)
+
+    def _flip(self, id: str) -> None:
+        self.controller.set(id, 1.0 - self.controller.knobs.values[id])
+
+    def _folder(self) -> str:
+        recent = [name for name in self.controller.recent() if name != str(DEMO_PATH)]
+        return str(Path(recent[0]).parent if recent else Path.home())
+
+    def _list_recent(self) -> None:
+        self.recent.clear()
+        for name in self.controller.recent():
+            self.recent.addAction(Path(name).name, lambda name=name: self.controller.open(name))
+        self.recent.setEnabled(bool(self.controller.recent()))
+
+    def _list_midi(self) -> None:
+        self.midi.clear()
+        for name in ["", *self.bridge.ports()]:
+            action = self.midi.addAction(name or "None", lambda name=name: self.bridge.open_midi(name))
+            action.setCheckable(True)
+            action.setChecked(name == self.bridge.midi_name)
+
+    def _show_bound(self, names: dict[str, str]) -> None:
+        for id, knob in self.knobs.panel.knobs.items():
+            knob.set_controller(names.get(id, ""))
+
+    def _show_learning(self, learning: str) -> None:
+        for id, knob in self.knobs.panel.knobs.items():
+            knob.set_learning(id == learning)
+
+    # -- dropping, opening and closing -----------------------------------------------------------------------------
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """Files are welcome."""
+        if any(url.isLocalFile() for url in event.mimeData().urls()):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """A song is played, a model's folder imported."""
+        paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+        if paths:
+            event.acceptProposedAction()
+            self.drop(paths[0])
+
+    def drop(self, path: Path) -> None:
+        """What was dropped."""
+        if not path.is_dir():
+            self.controller.open(str(path))
+        elif (path / SPEC_FILE).is_file():
+            self._import(path)
+        else:
+            self.controller.notice.emit(f"{path} is a folder and no model; drop a song, or a model's folder", True)
+
+    def _restore(self) -> None:
+        for key, restore in (("geometry", self.restoreGeometry), ("state", self.restoreState)):
+            value = self.controller.settings.value(key)
+            if isinstance(value, QByteArray):
+                restore(value)
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        """Remember how it looked; end what runs."""
+        settings = self.controller.settings
+        settings.setValue("geometry", self.saveGeometry())
+        settings.setValue("state", self.saveState())
+        settings.sync()
+        self.hide()
+        self.training.shutdown()
+        self.models.shutdown()
+        self.renders.close()
+        self.bridge.close()
+        self.transport.close_tasks()
+        self.controller.close()
+        super().closeEvent(event)

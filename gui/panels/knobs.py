@@ -1,0 +1,188 @@
+"""All knobs, and what is done with them together: presets, chance, undo, two snapshots and the way between them."""
+
+from __future__ import annotations
+
+import random
+from functools import partial
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import (
+    QComboBox,
+    QGridLayout,
+    QHBoxLayout,
+    QInputDialog,
+    QLabel,
+    QPushButton,
+    QSlider,
+    QVBoxLayout,
+    QWidget,
+)
+
+from rtae.presets import listing, named
+
+from ..controller import Controller
+from ..theme import SPACE
+from ..widgets.buttons import IconButton
+from ..widgets.knob_panel import KnobPanel
+
+MORPH_STEPS = 1000
+PLAIN = "Plain (all at their defaults)"
+
+
+class KnobsPanel(QWidget):
+    """The knobs, with a bar above them. learn_requested, forget_requested: of a knob, for a MIDI controller."""
+
+    learn_requested = Signal(str)
+    forget_requested = Signal(str)
+
+    def __init__(self, controller: Controller, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.controller = controller
+        self.panel = KnobPanel()
+        self.preset = QComboBox()
+        self.preset.setAccessibleName("Preset")
+        self.preset.setToolTip("Presets: all knobs at once")
+        self.save = QPushButton("Save...")
+        self.save.setToolTip("Keep the knobs as a preset of your own")
+        self.undo = IconButton("undo", "Undo", keys="Ctrl+Z")
+        self.redo = IconButton("redo", "Redo", keys="Ctrl+Shift+Z")
+        self.dice = IconButton("dice", "Move the knobs by chance", keys="D")
+        self.amount = slider("How far chance moves them", 30, 100)
+        self.store_a, self.store_b = (QPushButton(f"Keep {slot}") for slot in "AB")
+        self.morph = slider("Morph from snapshot A to B", 0, MORPH_STEPS)
+        self.morph.setEnabled(False)
+        self._lay_out()
+        self._connect()
+        self.list_presets()
+        self._history()
+
+    def _lay_out(self) -> None:
+        grid = QGridLayout()
+        grid.setContentsMargins(SPACE, SPACE, SPACE, 0)
+        grid.setHorizontalSpacing(SPACE // 2)
+        first, second = QHBoxLayout(), QHBoxLayout()
+        for row in (first, second):
+            row.setSpacing(SPACE // 2)
+        first.addWidget(dim("Preset"))
+        first.addWidget(self.preset, 1)
+        first.addWidget(self.save)
+        for widget in (self.undo, self.redo):
+            first.addWidget(widget)
+        second.addWidget(self.dice)
+        second.addWidget(self.amount, 1)
+        second.addSpacing(2 * SPACE)
+        second.addWidget(self.store_a)
+        second.addWidget(self.morph, 2)
+        second.addWidget(self.store_b)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(SPACE // 2)
+        head = QVBoxLayout()
+        head.setContentsMargins(SPACE, SPACE, SPACE, 0)
+        head.setSpacing(SPACE // 2)
+        head.addLayout(first)
+        head.addLayout(second)
+        column.addLayout(head)
+        column.addWidget(self.panel, 1)
+
+    def _connect(self) -> None:
+        ask, knobs = self.controller, self.controller.knobs
+        self.panel.value_changed.connect(ask.set)
+        self.panel.gesture_began.connect(lambda _: knobs.begin())
+        self.panel.gesture_ended.connect(lambda _: self._gesture_ended())
+        self.panel.learn_requested.connect(self.learn_requested)
+        self.panel.forget_requested.connect(self.forget_requested)
+        self.undo.clicked.connect(lambda: knobs.undo())
+        self.redo.clicked.connect(lambda: knobs.redo())
+        self.dice.clicked.connect(self.roll)
+        self.store_a.clicked.connect(partial(self._store, "A"))
+        self.store_b.clicked.connect(partial(self._store, "B"))
+        self.morph.sliderPressed.connect(knobs.begin)
+        self.morph.sliderReleased.connect(self._gesture_ended)
+        self.morph.valueChanged.connect(lambda place: ask.attempt(lambda: knobs.morph(place / MORPH_STEPS)))
+        self.preset.activated.connect(self._choose)
+        self.save.clicked.connect(self._save)
+        ask.knobs_changed.connect(self._moved)
+
+    def _moved(self, ids: tuple[str, ...]) -> None:
+        values = self.controller.knobs.values
+        for id in ids:
+            if id in self.panel.knobs:
+                self.panel.knobs[id].set_value(values[id])
+        self._history()
+
+    def _gesture_ended(self) -> None:
+        self.controller.knobs.end()
+        self._history()
+
+    def _history(self) -> None:
+        self.undo.setEnabled(self.controller.knobs.can_undo)
+        self.redo.setEnabled(self.controller.knobs.can_redo)
+
+    def roll(self) -> None:
+        """Chance."""
+        amount, seed = self.amount.value() / 100, random.randrange(1 << 31)  # noqa: S311 - not for secrets
+        self.controller.attempt(lambda: self.controller.knobs.randomise(amount, seed))
+
+    def _store(self, slot: str) -> None:
+        knobs = self.controller.knobs
+        knobs.store(slot)
+        both = knobs.stored("A") is not None and knobs.stored("B") is not None
+        self.morph.setEnabled(both)
+        self.morph.blockSignals(True)
+        self.morph.setValue(0 if slot == "A" else MORPH_STEPS)
+        self.morph.blockSignals(False)
+        self.controller.notice.emit(f"Snapshot {slot} is kept" + ("; the slider morphs between A and B" * both), False)
+
+    # -- presets -------------------------------------------------------------------------------------------------------
+    def list_presets(self, current: str = "") -> None:
+        """Factory's and the user's own."""
+        entries, problems = listing()
+        self.preset.clear()
+        self.preset.addItem(PLAIN, "")
+        for entry in entries:
+            self.preset.addItem(entry.preset.name, entry.preset.name)
+            tip = entry.preset.description
+            self.preset.setItemData(self.preset.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
+        self.preset.setCurrentIndex(max(0, self.preset.findData(current)))
+        for problem in problems:
+            self.controller.notice.emit(problem, True)
+
+    def _choose(self, place: int) -> None:
+        self.choose(self.preset.itemData(place))
+
+    def choose(self, name: str) -> None:
+        """A preset by name; "" is plain."""
+        if name:
+            self.controller.attempt(lambda: self.controller.load_preset(named(name)))
+            self.preset.setCurrentIndex(max(0, self.preset.findData(name)))
+        else:
+            self.controller.knobs.load(type(self.controller.knobs.values)())
+            self.preset.setCurrentIndex(0)
+
+    def step(self, step: int) -> None:
+        """The next or previous preset."""
+        place = (self.preset.currentIndex() + step) % self.preset.count()
+        self.choose(self.preset.itemData(place))
+
+    def _save(self) -> None:
+        name, good = QInputDialog.getText(self, "Save a preset", "Name:")
+        if good and name.strip() and self.controller.save_preset(name.strip()) is not None:
+            self.list_presets(name.strip())
+
+
+def slider(name: str, value: int, most: int) -> QSlider:
+    """A horizontal one."""
+    made = QSlider(Qt.Orientation.Horizontal)
+    made.setRange(0, most)
+    made.setValue(value)
+    made.setToolTip(name)
+    made.setAccessibleName(name)
+    return made
+
+
+def dim(text: str) -> QLabel:
+    """A quiet label."""
+    label = QLabel(text)
+    label.setProperty("role", "dim")
+    return label

@@ -1,0 +1,258 @@
+"""Sources and transport: what plays, from where to where, and how loud; the whole song's waveform, and source B's."""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from platformdirs import user_music_path
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import (
+    QComboBox,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from rtae.audio.file import AudioReader
+from rtae.audio.recorder import default_name
+from rtae.demo import DEMO_PATH
+from rtae.models.catalogue import available
+from rtae.setup import GENERATORS, MICROPHONE
+from rtae.shared import Status
+
+from ..controller import Controller
+from ..pictures.envelope import overview
+from ..pictures.meter import Meter
+from ..pictures.overview import Overview, clock
+from ..tasks import Tasks
+from ..theme import ALERT, DRY, SPACE, WET
+from ..widgets.buttons import IconButton
+
+FloatArray = NDArray[np.float32]
+COLUMNS = 4000  # of an overview: sharp on the widest screen
+TALL, LOW = 92, 58
+GENERATOR_NAMES = {"silence": "Silence", "tone": "A tone of 440 Hz", "noise": "White noise"}
+
+
+class SongView(Overview):
+    """An overview that computes its envelope by itself, in another thread."""
+
+    def __init__(self, tasks: Tasks, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.tasks = tasks
+        self.cancel = threading.Event()
+        self.song = ""
+
+    def show_source(self, source: str) -> None:
+        """A file, or what has no waveform."""
+        if source == self.song:
+            return
+        self.cancel.set()
+        self.song, cancel = source, threading.Event()
+        self.cancel = cancel
+        if not source or source in (*GENERATORS, MICROPHONE):
+            self.set_song(None, 0.0, source_name(source))
+            return
+        self.set_song(None, 0.0, source_name(source))
+
+        def look() -> tuple[float, FloatArray | None]:
+            with AudioReader(source) as reader:
+                seconds = reader.info.seconds
+            return seconds, overview(Path(source), COLUMNS, cancelled=cancel.is_set)
+
+        def done(found: tuple[float, FloatArray | None]) -> None:
+            if found[1] is not None and self.song == source:
+                self.set_song(found[1], found[0], source_name(source))
+
+        self.tasks.run(look, done)
+
+
+def source_name(source: str) -> str:
+    """A source in words."""
+    if source == MICROPHONE:
+        return "Microphone"
+    if source == str(DEMO_PATH):
+        return "Demo track"
+    return GENERATOR_NAMES.get(source) or Path(source).name
+
+
+class TransportPanel(QWidget):
+    """The upper part of the window. It asks the window for dialogs by its signals."""
+
+    open_requested = Signal()
+    second_requested = Signal()
+
+    def __init__(self, controller: Controller, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.controller = controller
+        self.drawing = Tasks(self)
+        self.play = IconButton("play", "Play", keys="Space")
+        self.stop = IconButton("stop", "Stop: hold, and go to the start", keys="Home")
+        self.loop = IconButton("loop", "Loop the whole song", checkable=True, keys="L")
+        self.record = IconButton("record", "Record what is heard", checkable=True, colour=ALERT, keys="R")
+        self.perform = QPushButton("Perform")
+        self.perform.setCheckable(True)
+        self.perform.setToolTip("Note every turn of a knob, to render it later exactly as it was heard")
+        self.time = QLabel("0:00")
+        self.time.setMinimumWidth(110)
+        self.noted = QLabel("")
+        self.open = QPushButton("Open a song...")
+        self.microphone = QPushButton("Microphone")
+        self.microphone.setCheckable(True)
+        self.microphone.setToolTip("Play the microphone through the model; use headphones (M)")
+        self.second = QPushButton("Song B...")
+        self.second.setToolTip("A second song, to interpolate with: turn the knob 'A to B' (B)")
+        self.no_second = QPushButton("Remove B")
+        self.model = QComboBox()
+        self.model.setToolTip("The autoencoder that the sound goes through ([ and ])")
+        self.model.setAccessibleName("Model")
+        self.model.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        self.model.setMinimumWidth(120)
+        self.input, self.output = Meter("Input", DRY), Meter("Output", WET)
+        self.first_view, self.second_view = SongView(self.drawing), SongView(self.drawing)
+        self.first_view.setFixedHeight(TALL)
+        self.second_view.setFixedHeight(LOW)
+        self.second_view.setAccessibleName("Source B")
+        self._lay_out()
+        self._connect()
+        self.refresh()
+
+    def _lay_out(self) -> None:
+        row = QHBoxLayout()
+        row.setSpacing(SPACE // 2)
+        for widget in (self.play, self.stop, self.loop, self.record, self.perform, self.time, self.noted):
+            row.addWidget(widget)
+        row.addStretch(1)
+        for widget in (self.open, self.microphone, self.second, self.no_second):
+            row.addWidget(widget)
+        row.addSpacing(SPACE)
+        label = QLabel("Model")
+        label.setProperty("role", "dim")
+        row.addWidget(label)
+        row.addWidget(self.model)
+        meters = QGridLayout()
+        meters.setSpacing(2)
+        for place, (name, meter) in enumerate((("In", self.input), ("Out", self.output))):
+            words = QLabel(name)
+            words.setProperty("role", "dim")
+            meters.addWidget(words, place, 0)
+            meters.addWidget(meter, place, 1)
+            meter.setFixedSize(230, 42)
+        lower = QHBoxLayout()
+        views = QVBoxLayout()
+        views.setSpacing(2)
+        views.addWidget(self.first_view)
+        views.addWidget(self.second_view)
+        lower.addLayout(views, 1)
+        lower.addLayout(meters)
+        lower.setAlignment(meters, Qt.AlignmentFlag.AlignTop)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(SPACE, SPACE, SPACE, 0)
+        column.setSpacing(SPACE)
+        column.addLayout(row)
+        column.addLayout(lower)
+
+    def _connect(self) -> None:
+        ask = self.controller
+        self.play.clicked.connect(ask.toggle)
+        self.stop.clicked.connect(ask.stop)
+        self.loop.clicked.connect(lambda on: ask.loop((0.0, 0.0) if on else None))
+        self.record.clicked.connect(self._record)
+        self.open.clicked.connect(self.open_requested)
+        self.second.clicked.connect(self.second_requested)
+        self.no_second.clicked.connect(lambda: ask.open_second(""))
+        self.microphone.clicked.connect(self._microphone)
+        self.model.activated.connect(lambda place: ask.choose_model(self.model.itemData(place)))
+        self.first_view.seek_requested.connect(ask.seek)
+        self.first_view.region_changed.connect(lambda start, end: ask.loop((start, end)))
+        self.second_view.seek_requested.connect(lambda seconds: ask.ask("seek_second", seconds))
+        self.first_view.region_cleared.connect(lambda: ask.loop(None))
+        ask.setup_changed.connect(self.refresh)
+        ask.ticked.connect(self.show_status)
+        ask.recording_changed.connect(self._recording)
+        ask.performing_changed.connect(self.perform.setChecked)
+
+    # -- showing -------------------------------------------------------------------------------------------------------
+    def refresh(self) -> None:
+        """After a change of the setup."""
+        setup = self.controller.setup
+        self.first_view.show_source(setup.source)
+        region = setup.loop
+        self.first_view.set_region(region if region is not None and region[1] > 0 else None)
+        self.loop.setChecked(region is not None)
+        self.second_view.setVisible(bool(setup.second))
+        self.no_second.setVisible(bool(setup.second))
+        if setup.second:
+            self.second_view.show_source(setup.second)
+        self.microphone.setChecked(setup.source == MICROPHONE)
+        self.play.set_icon(*(("pause", "Pause") if setup.playing else ("play", "Play")))
+        self.list_models()
+
+    def list_models(self) -> None:
+        """What there is to choose from."""
+        folders = {name: str(path) for name, path in available().items()}
+        current = self.controller.setup.model
+        if current not in folders.values():
+            folders[Path(current).name] = current
+        self.model.blockSignals(True)
+        self.model.clear()
+        for name, folder in folders.items():
+            self.model.addItem(name, folder)
+        self.model.setCurrentIndex(list(folders.values()).index(current))
+        self.model.blockSignals(False)
+
+    def show_status(self, status: Status) -> None:
+        """30 times a second."""
+        at = f"{clock(status.position)}"
+        self.time.setText(f"{at} / {clock(status.duration)}" if status.duration else at)
+        self.first_view.set_position(status.position)
+        self.second_view.set_position(status.second_position)
+        if self.controller.recording:
+            self.noted.setText(f"● {clock(status.recorded_seconds)}  {Path(self.controller.recording).name}")
+        if status.ended and self.controller.setup.playing and self.play.name != "play":
+            self.play.set_icon("play", "Play")
+
+    def show_levels(self, dry: float, wet: float, elapsed: float) -> None:
+        """Peaks since the last call."""
+        self.input.feed(dry, elapsed)
+        self.output.feed(wet, elapsed)
+
+    # -- asking --------------------------------------------------------------------------------------------------------
+    def _microphone(self, on: bool) -> None:
+        songs = self.controller.recent()
+        self.controller.open(MICROPHONE if on else (songs[0] if songs else str(DEMO_PATH)))
+        if on:
+            self.controller.play(True)
+
+    def _record(self, on: bool) -> None:
+        if not on:
+            self.controller.stop_recording()
+            return
+        self.controller.attempt(partial(self.controller.record, str(recording_path())))
+
+    def _recording(self, name: str) -> None:
+        self.record.setChecked(bool(name))
+        self.noted.setText("")
+        self.noted.setStyleSheet(f"color: {ALERT}")
+
+    def close_tasks(self) -> None:
+        """At the end of the window."""
+        self.first_view.cancel.set()
+        self.second_view.cancel.set()
+        self.drawing.close()
+
+
+def recording_path() -> Path:
+    """A free name in the user's music folder."""
+    folder = user_music_path() / "RTAE"
+    folder.mkdir(parents=True, exist_ok=True)
+    return default_name(folder, datetime.now())
