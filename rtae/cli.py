@@ -359,7 +359,10 @@ def bench(
     live: Annotated[
         bool, typer.Option("--live", help="Count dropouts on the sound device instead, beside a slow window and a hog.")
     ] = False,
-    minutes: Annotated[float | None, typer.Option(min=0.01, help="With --live: for each block [default: 10].")] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="With --live: for each block [default: 10]; with --window [default: 1]."),
+    ] = None,
     blocks: Annotated[
         str | None,
         typer.Option(help="With --live: samples per device callback, in turns [default: 256,512]."),
@@ -368,14 +371,23 @@ def bench(
         float | None,
         typer.Option("--soak", min=0.01, help="Watch the memory for so many minutes instead, all knobs turning."),
     ] = None,
+    window: Annotated[
+        bool, typer.Option("--window", help="Measure the window instead: its start, and its work while it plays.")
+    ] = False,
     json: Json = None,
 ) -> None:
     """Measure what each model and the engine cost on this machine, or how the live sound holds up. Ctrl-C sums up."""
-    from rtae.show import bench_table, live_bench_table, soak_table
+    from rtae.show import bench_table, live_bench_table, soak_table, window_table
 
-    if not live and (minutes is not None or blocks is not None):
-        raise typer.BadParameter("they go with --live", param_hint="--minutes, --blocks")
-    if soak is not None:
+    if minutes is not None and not (live or window):
+        raise typer.BadParameter("it goes with --live or --window", param_hint="--minutes")
+    if blocks is not None and not live:
+        raise typer.BadParameter("it goes with --live", param_hint="--blocks")
+    if window:
+        if live or soak is not None or names:
+            raise typer.BadParameter("it goes with nothing but --minutes and --json", param_hint="--window")
+        window_table(minutes or 1, json)
+    elif soak is not None:
         if live or len(names or []) > 1:
             raise typer.BadParameter("it goes with one model, and not with --live", param_hint="--soak")
         soak_table((names or ["small"])[0], soak, json)

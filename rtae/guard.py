@@ -7,7 +7,7 @@ found by that, and ducked.
 
 Loud music and crescendos are no feedback. Suspicious is growth over several turns by an input that resembles the
 output of one turn earlier, and growth that ends pinned at the ceiling, since a model may change the sound past
-recognition. A suspicion is tested: the output goes down by 8 dB or more for a moment, and it is a loop only if the
+recognition. A suspicion is tested: the output goes down by 10 dB or more for a moment, and it is a loop only if the
 input follows one turn later. How far it follows within that turn tells a loop from a howling room that will not get
 louder: of a tone that a loop of gain 0.7 made 10 dB louder, 3/10 are the tone itself and stay.
 """
@@ -34,8 +34,8 @@ NEAR_CEILING = 0.89  # -1 dB
 PINNED_SECONDS = 0.6
 PINNED_GROWTH_DB = 8.0  # before it was pinned
 MEMORY_SECONDS = 8.0
-TEST_DB = -8.0
-TEST_FALL_DB = 6.0  # of the input's level, if that is a loop; at a loop gain of 0.7 it is up to 5.4
+TEST_DB = -10.0
+TEST_FALL_DB = 7.0  # of the input's level, if that is a loop; at a loop gain of 0.7 it is about 6
 PATIENCE_SECONDS = (1.5, 30.0)  # after a test that found no loop, until the next one: doubles up to the second
 AIR_SECONDS = 0.03  # the loop may be longer than what the devices state: 10 m of air
 
@@ -81,11 +81,12 @@ class Guard:
 
     def process(self, dry: FloatArray, out: FloatArray, ceiling: float) -> FloatArray:
         """Input and output (channels, n) of the same time; returns the output, ducked if need be."""
+        # Levels are those before the guard's own gain: its way back up is no growth.
+        peak = float(np.abs(out).max(initial=0.0))
         out = self.duck(out)
         count = out.shape[1]
         self.heard = np.concatenate([self.heard, finite(dry)[0].mean(axis=0)])[-len(self.heard) :]
         self.sent = np.concatenate([self.sent, out.mean(axis=0)])[-len(self.sent) :]
-        peak = float(np.abs(out).max(initial=0.0))
         self.peak = max(self.peak, peak)
         self.pinned = self.pinned and peak >= NEAR_CEILING * ceiling
         self.seen += count
@@ -107,7 +108,7 @@ class Guard:
         return 20 * float(np.log10(np.sqrt(np.mean(heard**2)) + 1e-9))
 
     def begin_test(self) -> None:
-        """Go down by so much that a loop's input falls by 8 dB though it grows on meanwhile."""
+        """Go down by so much that a loop's input falls by 10 dB though it grows on meanwhile."""
         self.level_before = self.input_level(self.length, 0)
         self.testing, self.tested = True, 0
         (before, _), (now, _) = list(self.levels)[-2:]

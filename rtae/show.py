@@ -290,6 +290,27 @@ def soak_table(name: str, minutes: float, target: Path | None) -> None:
         write_json(target, done.to_dict())
 
 
+def window_table(minutes: float, target: Path | None) -> None:
+    """`rtae bench --window`."""
+    from rtae.gui.bench import measure_playing, measure_start
+
+    check_json(target)
+    start = measure_start()
+    say(
+        f"Until the window is there: {start['ours']:.2f} s, {start['ours'] / start['empty']:.2f} times what an empty "
+        f"one takes ({start['empty']:.2f} s; medians, taken in turn)"
+    )
+    playing = measure_playing(60 * minutes)
+    say(
+        f"While it plays and draws everything: {playing['cpu']:.0%} of a core, {playing['frames_per_second']:.1f} "
+        f"frames a second. A frame's work took {playing['slowest_frame_ms']:.0f} ms at most, the longest time between "
+        f"two was {playing['longest_gap_ms']:.0f} ms. The window's thread was blocked for over 50 ms "
+        f"{playing['frames_over_50_ms']} times in {clock(playing['seconds'])}"
+    )
+    if target is not None:
+        write_json(target, [{"start_seconds": start, "playing": playing}])
+
+
 def mebibytes(value: float) -> str:
     """In words, where there is such a value."""
     return f"{value:.1f} MiB" if math.isfinite(value) else "unknown"

@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 
 from rtae import __version__, cli, show
 from rtae.audio.file import read_audio
+from rtae.demo import DEMO_PATH
 from rtae.engine import Engine
 from rtae.models import catalogue
 from rtae.nets.config import PRESETS, SMALL, TINY
@@ -24,6 +26,7 @@ from rtae.params import PARAMETERS, Snapshot
 from rtae.performance import Performance
 from rtae.performance import save as save_performance
 from rtae.presets import FACTORY_FOLDER, Preset, named, save_own
+from rtae.shared import Status
 from rtae.spec import DECODER_FILE, ENCODER_FILE, SPEC_FILE
 from rtae.training import data
 from rtae.training.checkpoint import CHECKPOINT_FILE
@@ -149,9 +152,22 @@ def test_help_lists_the_commands(rtae):
     assert {"play", "render", "models", "devices", "bench", "train", "export", "evaluate"} <= COMMANDS.keys()
     for command in COMMANDS:
         assert f" {command} " in done.out
-    alone = rtae()
-    assert (alone.out + alone.err).strip() == done.out.strip()
     assert {"play", "render"} <= set(WITH_PARAMETERS)
+
+
+@pytest.mark.parametrize(("arguments", "song"), [((), None), (("window",), None), (("window", "demo"), DEMO_PATH)])
+def test_without_a_command_the_window_opens(rtae, monkeypatch, arguments, song):
+    opened = []
+    monkeypatch.setattr("rtae.gui.app.run", lambda *what: opened.append(what) or 0)
+    assert rtae(*arguments).code == 0
+    assert opened == [(song, "small")]
+
+
+def test_a_window_that_cannot_be_opened_is_explained(rtae, monkeypatch):
+    monkeypatch.setitem(sys.modules, "rtae.gui.app", None)
+    done = rtae()
+    assert done.code == 1
+    assert "apt install" in done.err
 
 
 def test_the_version(rtae):
@@ -215,6 +231,95 @@ def test_a_preset_reaches_what_is_played(work, rtae, monkeypatch, command):
     assert rtae(command, "-m", "mine", "--preset", "Underwater", "--blur", "0.5").code == 0
     values = next(value for value in seen[0] if isinstance(value, Snapshot))
     assert values == named("Underwater").values.replace(blur=0.5)
+
+
+def test_live_options_reach_the_setup(work, rtae, monkeypatch):
+    from rtae import live
+
+    seen = []
+    monkeypatch.setattr(live, "play_live", lambda *given: seen.append(given[0]))
+    monkeypatch.setattr(live, "latency_report", lambda *given: seen.append(given[0]))
+    for command in (("live",), ("live", "--no-guard", "--hop=480"), ("latency",), ("latency", "--hop=960")):
+        assert rtae(*command, "-m", "mine").code == 0
+    assert [(setup.hop, setup.guard) for setup in seen] == [(0, True), (480, False), (0, True), (960, True)]
+
+
+FACTS = {"device": "card", "rate": 44_100, "block": 256, "hop": 240, "latency": {"hop": 480, "lead": 960}}
+FOUND = {"rate": 48_000, "stated": 4800.0, "measured": 4896.0, "confidence": 12.34, "late": 0}
+FOUND |= {"whole_rate": 44_100, "whole_stated": 8820.0, "whole_measured": 8864.1}
+
+
+class FakeClient:
+    """The client of an audio process that there is not, and a microphone whose guard ducks."""
+
+    def __init__(self, notify=None):
+        self.measured = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def configure(self, setup):
+        return FACTS
+
+    def measure(self, setup):
+        assert setup.hop == 240  # the one that was found, and not another search
+        return FOUND
+
+    def set(self, values):
+        pass
+
+    def status(self):
+        return Status(position=1.0, guard_db=-12.3, ended=1.0)
+
+    def pause(self):
+        pass
+
+    def stop_recording(self):
+        return 0.0
+
+
+def test_the_hop_that_was_found_is_said(work, rtae, monkeypatch):
+    from rtae import live
+
+    monkeypatch.setattr(live, "Client", FakeClient)
+    done = rtae("live", "-m", "mine")
+    assert "a hop of 240 samples, found by measuring" in done.out
+    assert "found by measuring" not in rtae("live", "-m", "mine", "--hop=240").out
+    done = rtae("latency", "-m", "mine")
+    song, microphone = done.out.splitlines()
+    assert "found by measuring" not in song
+    assert "found by measuring" in microphone
+
+
+def test_both_measured_latencies_are_printed(work, rtae, monkeypatch):
+    from rtae import live
+
+    monkeypatch.setattr(live, "Client", FakeClient)
+    done = rtae("latency", "-m", "mine", "--measure")
+    assert "device, there and back: 102.0 ms measured through the loopback, 100.0 ms stated" in done.out
+    assert "201.0 ms measured through the loopback, 200.0 ms stated" in done.out
+    assert "Confidence 12.3" in done.out
+    assert "came late" not in done.out
+    monkeypatch.setitem(FOUND, "late", 64)
+    assert "64 samples came late" in rtae("latency", "-m", "mine", "--measure").out
+
+
+def test_it_shows_when_the_guard_ducks(monkeypatch):
+    from rtae import live
+
+    shown = []
+    bar = SimpleNamespace(
+        add_task=lambda _: 0, update=lambda _, **what: shown.append(what["description"]), remove_task=lambda _: None
+    )
+    for level in (-12.3, -0.5):
+        client = FakeClient()
+        client.status = lambda level=level: Status(guard_db=level, ended=1.0)
+        live.follow(client, threading.Event(), bar)
+    assert "feedback: turned down by 12 dB" in shown[0]
+    assert "feedback" not in shown[1]
 
 
 def test_presets_are_listed(work, rtae):
@@ -626,7 +731,6 @@ def test_notes_on_what_was_wrong_with_the_input(work, rtae):
 
 
 def test_the_demo_is_a_source_unless_there_is_a_file_of_that_name(work):
-    from rtae.demo import DEMO_PATH
 
     assert cli.find_source(Path("demo")) == DEMO_PATH
     shutil.copy("good.wav", "demo")
@@ -714,6 +818,81 @@ def test_bench_prints_tables_and_writes_figures(work, rtae, monkeypatch):
     (figures,) = json.loads(Path("figures.json").read_text())
     assert figures["model"] == "other"
     assert f"{sum(figures['latency'].values())} = {figures['latency_ms']} ms" in done.out
+
+
+def test_live_bench_prints_a_table_and_writes_figures(work, rtae, monkeypatch):
+    def run(folders, block, seconds, stop, progress, notify):
+        progress(1.0, streams)
+        seen.append(([folder.name for folder in folders], block, seconds))
+        return live_bench.LiveBench("card", 44_100, block, 100.0, 90.0, streams)
+
+    from rtae import live_bench
+
+    seen = []
+    streams = (live_bench.Dropouts("pass-through", 7), live_bench.Dropouts("[b]mine", 2, 345, 6, 0.125, 1))
+    monkeypatch.setattr(live_bench, "live_bench", run)
+    done = rtae("bench", "--live", "--minutes=1.5", "--blocks=64,128", "mine", "--json", "figures.json")
+    assert (done.code, done.err) == (0, "")
+    assert seen == [(["mine"], 64, 90.0), (["mine"], 128, 90.0)]
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in done.out.splitlines() if line.startswith("│")]
+    assert rows[0] == ["64", "pass-through", "7", "-", "-", "-", "-", "1.5"]
+    assert rows[3] == ["128", "[b]mine", "2", "345", "6", "12%", "1", "1.5"]
+    figures = json.loads(Path("figures.json").read_text())
+    assert [entry["block"] for entry in figures] == [64, 128]
+    assert figures[0]["streams"][1]["late"] == 345
+    rtae("bench", "--live")
+    assert seen[2:] == [(["mine", "other"], 256, 600), (["mine", "other"], 512, 600)]
+
+
+def test_what_a_live_bench_has_when_it_is_stopped(work, rtae, monkeypatch):
+    def run(folders, block, seconds, stop, progress, notify):
+        signal.raise_signal(signal.SIGINT)
+        assert stop.is_set()
+        return live_bench.LiveBench("card", 44_100, block, 100.0, 3.0, ())
+
+    from rtae import live_bench
+
+    monkeypatch.setattr(live_bench, "live_bench", run)
+    done = rtae("bench", "--live", "mine", "--json", "figures.json")
+    assert done.code == 0
+    assert [entry["block"] for entry in json.loads(Path("figures.json").read_text())] == [256]
+
+
+def test_a_soak_is_summed_up(work, rtae, monkeypatch):
+    from rtae import live_bench
+
+    seen = []
+    stream = live_bench.Dropouts("mine", 2, 345, 6, 0.1, 1)
+
+    def run(folder, seconds, stop, progress, notify):
+        seen.append((folder.name, seconds))
+        return live_bench.summed_up(stream, seconds, [(0.0, 100.0), (61.0, 110.0), (120.0, 110.5)])
+
+    monkeypatch.setattr(live_bench, "soak", run)
+    done = rtae("bench", "--soak=2", "mine", "--json", "figures.json")
+    assert done.code == 0, done.err
+    assert seen == [("mine", 120)]
+    assert "100.0 MiB at the start, 110.0 MiB after one minute, 110.5 MiB after 2:00" in done.out
+    assert "growth after the first minute: 0.5 MiB" in done.out
+    assert "Device dropouts: 2; late samples: 345; restarts: 1" in done.out
+    assert json.loads(Path("figures.json").read_text())["growth_mb"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--blocks=256",), "with --live"),
+        (("--minutes=1",), "with --live"),
+        (("--live", "--blocks=256,many"), "numbers from 16 to 8192"),
+        (("--live", "--blocks=8"), "numbers from 16 to 8192"),
+        (("--live", "--soak=1"), "not with --live"),
+        (("--soak=1", "mine", "other"), "one model"),
+    ],
+)
+def test_bench_options_that_do_not_go_together(work, rtae, options, words):
+    done = rtae("bench", *options)
+    assert done.code == 2
+    assert words in " ".join(done.err.split())
 
 
 def test_a_pipe_that_closes_is_no_error(work):

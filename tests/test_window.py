@@ -48,8 +48,9 @@ def folder(tmp_path_factory, files_of, store_model):
 def make(qtbot, qapp, tmp_path, monkeypatch, folder):
     """Opens a window, and closes it at the end."""
     theme.apply(qapp)
-    for variable in ("RTAE_MODELS", "RTAE_PRESETS"):
-        monkeypatch.setenv(variable, str(folder / "models" if variable == "RTAE_MODELS" else tmp_path / "presets"))
+    places = {"RTAE_MODELS": folder / "models", "RTAE_PRESETS": tmp_path / "presets", "RTAE_RUNS": tmp_path / "runs"}
+    for variable, place in places.items():
+        monkeypatch.setenv(variable, str(place))
     monkeypatch.setattr(transport, "user_music_path", lambda: tmp_path)
     monkeypatch.setattr("rtae.gui.bridge.bindings_file", lambda: tmp_path / "midi.json")
     opened = []
