@@ -35,7 +35,7 @@ def take(folder: Path, name: str) -> None:
     theme.apply(app)
     with tempfile.TemporaryDirectory() as place:
         settings = QSettings(str(Path(place) / "window.ini"), QSettings.Format.IniFormat)
-        setup = Setup(model=first_setup("small", str(DEMO_PATH)).model, source=str(DEMO_PATH), output="silent")
+        setup = Setup(model=first_setup("small", str(DEMO_PATH))[0].model, source=str(DEMO_PATH), output="silent")
         controller = Controller(settings, setup)
         window = MainWindow(controller)
         window.resize(width, height)

@@ -39,6 +39,7 @@ STATISTICS_SECONDS = 20
 VERIFY_SECONDS = 10
 QUALITY_SECONDS = 10
 SMALLEST_STD = 1e-6
+SMALLEST_SHARE = 0.01  # of the largest deviation
 COMPONENT_DECIMALS = 7  # what is left out are rounding errors, which differ from machine to machine
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -140,7 +141,9 @@ def latent_statistics(net: Autoencoder, tracks: Sequence[Track]) -> LatentStatis
     mean = np.asarray(total / count)
     deviation = np.sqrt(np.maximum(np.asarray(squares / count) - mean**2, 0))
     # A dimension that never moves is left as it is: scaling it would only blow up rounding.
-    std = np.where(deviation > SMALLEST_STD, deviation, 1.0)
+    # What hardly ever moves is not blown up to full size, and rounding errors with it.
+    floor = max(SMALLEST_STD, SMALLEST_SHARE * float(deviation.max()))
+    std = np.maximum(deviation, floor) if deviation.max() > SMALLEST_STD else np.ones_like(deviation)
     covariance = (np.asarray(products / count) - np.outer(mean, mean)) / np.outer(std, std)
     return LatentStatistics(mean, std, *principal_components(covariance))
 

@@ -11,6 +11,7 @@ from PySide6.QtCore import QSettings, QTimer
 from PySide6.QtWidgets import QApplication
 
 from rtae.demo import DEMO_PATH
+from rtae.errors import AudioFileError
 
 from . import theme
 from .controller import Controller, first_setup
@@ -29,7 +30,10 @@ def run(song: Path | None = None, model: str | None = None) -> int:
     app.setApplicationName("RTAE")
     theme.apply(app)
     settings = QSettings(str(settings_file()), QSettings.Format.IniFormat)
-    controller = Controller(settings, first_setup(model, str(song or DEMO_PATH)))
+    if song is not None and not song.is_file():
+        raise AudioFileError(f"{song} is not a file; give a song, or none for the demo track")
+    setup, knobs = first_setup(model, str(song or DEMO_PATH), settings)
+    controller = Controller(settings, setup, knobs=knobs)
     window = MainWindow(controller)
     window.show()
     # Ctrl-C in the terminal ends it: Python looks at signals only when it runs, which the timer makes it do.

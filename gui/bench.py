@@ -43,7 +43,7 @@ from rtae.gui.controller import Controller, first_setup
 from rtae.gui.main_window import MainWindow
 app = QApplication([])
 theme.apply(app)
-controller = Controller(QSettings(sys.argv[1], QSettings.Format.IniFormat), first_setup(None, sys.argv[2]))
+controller = Controller(QSettings(sys.argv[1], QSettings.Format.IniFormat), first_setup(None, sys.argv[2])[0])
 window = MainWindow(controller)
 window.show()
 QTimer.singleShot(0, app.quit)
@@ -74,7 +74,7 @@ def measure_playing(seconds: float) -> dict[str, Any]:
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         settings = QSettings(str(Path(folder) / "window.ini"), QSettings.Format.IniFormat)
-        window = MainWindow(Controller(settings, first_setup(None, str(DEMO_PATH))))
+        window = MainWindow(Controller(settings, first_setup(None, str(DEMO_PATH))[0]))
         controller = window.controller
         window.show()
         controller.start()

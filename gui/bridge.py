@@ -60,12 +60,15 @@ class Bridge(QObject):
         return {id: f"CC {number}" for (_, number), id in self.remote.bindings.items()}
 
     def ports(self) -> list[str]:
-        """MIDI inputs; none where there is no MIDI."""
+        """MIDI inputs. Where there are none, or no MIDI, it says so."""
         try:
-            return midi_ports()
+            ports = midi_ports()
         except RtaeError as error:
             self.controller.notice.emit(str(error), True)
             return []
+        if not ports:
+            self.controller.notice.emit("No MIDI controller was found; connect one, and try again", True)
+        return ports
 
     def open_midi(self, name: str, quiet: bool = False) -> None:
         """Listen to a controller; "" to none."""
@@ -97,10 +100,13 @@ class Bridge(QObject):
 
     def learn(self, id: str) -> None:
         """The next controller that moves turns this knob."""
+        if self.remote.learning == id:  # the menu says "Stop MIDI learn" then
+            self.remote.learn(None)
+            self.learning.emit("")
+            return
         if not self.midi_name:
             ports = self.ports()
             if not ports:
-                self.controller.notice.emit("No MIDI controller was found; connect one, and try again", True)
                 return
             self.open_midi(ports[0])
         self.remote.learn(id)

@@ -8,6 +8,7 @@ Everything that may take time goes through `Tasks`; parameters are written to sh
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -18,8 +19,9 @@ from PySide6.QtCore import QObject, QSettings, QTimer, Signal
 
 from rtae.client import Client
 from rtae.errors import DeviceError, ParameterError, RtaeError
-from rtae.knobs import Knobs
+from rtae.knobs import NOT_RANDOM, Knobs
 from rtae.models.catalogue import available, find
+from rtae.params import TABLE, Snapshot
 from rtae.presets import Preset, save_own
 from rtae.setup import GENERATORS, MICROPHONE, Setup
 from rtae.shared import Status
@@ -31,6 +33,8 @@ FRAME_MS = 33
 RECENT = 8
 TEST_TONE_MS = 1500
 SILENT = "silent"
+NOT_KEPT = ("bypass", "difference", "freeze")  # a window that begins with one of these seems broken
+KEPT = ("model", "output", "input", "mode", "hop", "follow_default", "guard")
 
 
 class Controller(QObject):
@@ -50,14 +54,16 @@ class Controller(QObject):
     performing_changed = Signal(bool)
     heard = Signal(str)  # a notice from a thread of the client
 
-    def __init__(self, settings: QSettings, setup: Setup, parent: QObject | None = None) -> None:
+    def __init__(
+        self, settings: QSettings, setup: Setup, parent: QObject | None = None, knobs: Snapshot | None = None
+    ) -> None:
         super().__init__(parent)
         self.settings, self.setup = settings, setup
         self.tasks = Tasks(self)
         self.client: Client | None = None
         self.facts: dict[str, Any] = {}
         self.spec: ModelSpec | None = None
-        self.knobs = Knobs()
+        self.knobs = Knobs(knobs)
         self.knobs.subscribe(self._knobs_moved)
         self.recording = ""
         self.performing = False
@@ -72,6 +78,16 @@ class Controller(QObject):
         """Start the audio process; the window is usable meanwhile."""
         self.do(self._start, self._started)
         self.timer.start()
+
+    def begin_again(self, setup: Setup) -> None:
+        """After a beginning that failed: with another song or model."""
+        if self.client is not None:
+            self.configure(setup)
+        elif self.tasks.waiting == 0:
+            self.setup = setup
+            self.do(self._start, self._started)
+        else:
+            self.notice.emit("The audio process is still starting; try again in a moment", True)
 
     def _start(self) -> Client:
         client = Client(self.heard.emit)
@@ -149,13 +165,19 @@ class Controller(QObject):
         self.setup_changed.emit()
 
     # -- sources and transport -----------------------------------------------------------------------------------------
-    def open(self, source: str) -> None:
-        """Source A: a file, the microphone, or a generator; it plays if the last one did."""
+    def open(self, source: str, keep: bool = True) -> None:
+        """Source A: a file or a generator; it plays if the last one did. keep: among the recent songs."""
+        if not self.facts:  # nothing could be opened so far
+            self.begin_again(replace(self.setup, source=source, position=0.0))
+            return
+        if self.setup.source == MICROPHONE and source != MICROPHONE:  # back to what is safe
+            self.configure(replace(self.setup, source=source, position=0.0, mode="relaxed", hop=Setup.hop, loop=None))
+            return
 
         def done(facts: Any) -> None:
             self._look_at_model()
             self._changed(facts, source=source, loop=None)
-            if source not in (*GENERATORS, MICROPHONE):
+            if keep and source not in (*GENERATORS, MICROPHONE):
                 self.remember(source)
 
         def call() -> Any:
@@ -166,6 +188,22 @@ class Controller(QObject):
             return self.client.open(source)
 
         self.do(call, done)
+
+    def open_microphone(self) -> None:
+        """Source A is the microphone, with the least delay that this machine keeps up with."""
+        if self.setup.output == SILENT:
+            self.notice.emit("There is no sound device to listen to; choose one under Sound", True)
+            self.setup_changed.emit()
+            return
+        self.configure(replace(self.setup, source=MICROPHONE, mode="live", hop=0, playing=True, loop=None))
+        self.notice.emit("The microphone plays, with as little delay as this machine allows; use headphones", False)
+
+    def listen(self, path: str) -> None:
+        """Play a file as it is: bypassed, and not among the recent songs."""
+        self.set("bypass", 1.0)
+        self.open(path, keep=False)
+        self.play(True)
+        self.notice.emit("A preview plays as it is: bypass is on; Y turns it off", False)
 
     def open_second(self, source: str) -> None:
         """Source B; an empty name is none."""
@@ -212,6 +250,9 @@ class Controller(QObject):
     # -- models --------------------------------------------------------------------------------------------------------
     def choose_model(self, folder: str) -> None:
         """Another model; the sound goes on."""
+        if not self.facts:
+            self.begin_again(replace(self.setup, model=folder))
+            return
         self.ask("model", folder, done=partial(self._model_chosen, folder))
 
     def _model_chosen(self, folder: str, facts: Any) -> None:
@@ -250,8 +291,10 @@ class Controller(QObject):
             self.notice.emit(str(error), True)
 
     def load_preset(self, preset: Preset) -> None:
-        """All knobs as in a preset; gains and what compares stay as they are if it does not mention them."""
-        self.knobs.load(preset.values)
+        """All knobs as in a preset; gains and what compares stay as they are unless it has a use for them."""
+        present = self.knobs.values
+        kept = {id: present[id] for id in NOT_RANDOM if preset.values[id] == TABLE[id].default}
+        self.knobs.load(preset.values.replace(**kept))
         for note in preset.notes:
             self.notice.emit(note, False)
         self.notice.emit(f"{preset.name}: {preset.description}", False)
@@ -292,12 +335,12 @@ class Controller(QObject):
 
     def stop_performing(self, path: str) -> None:
         """Write it to a file."""
-        self._performing(False)
-        self.ask(
-            "stop_performing",
-            path,
-            done=lambda seconds: self.notice.emit(f"A performance of {seconds:.1f} s is in {path}", False),
-        )
+
+        def done(seconds: float) -> None:
+            self._performing(False)
+            self.notice.emit(f"A performance of {seconds:.1f} s is in {path}", False)
+
+        self.ask("stop_performing", path, done=done)
 
     def _performing(self, performing: bool) -> None:
         self.performing = performing
@@ -314,6 +357,16 @@ class Controller(QObject):
         """A song was opened."""
         self.settings.setValue("recent", [song, *(name for name in self.recent() if name != song)][:RECENT])
 
+    def keep_setup(self) -> None:
+        """Device, mode, model and knobs, for the next time."""
+        kept = {name: getattr(self.setup, name) for name in KEPT}
+        if self.setup.output == SILENT:
+            kept["output"] = None  # there may be a device the next time
+        if self.setup.source == MICROPHONE:
+            kept |= {"mode": Setup.mode, "hop": Setup.hop}
+        self.settings.setValue("setup", json.dumps(kept))
+        self.settings.setValue("knobs", json.dumps(dict(self.knobs.values)))
+
     # -- status --------------------------------------------------------------------------------------------------------
     def status(self) -> Status:
         """Where the audio process stands."""
@@ -325,8 +378,27 @@ class Controller(QObject):
             self.ticked.emit(self.status())
 
 
-def first_setup(model: str | None, song: str) -> Setup:
-    """What the window begins with. Raises ModelError, ParameterError."""
-    if not song:
-        raise ParameterError("No song was given")
-    return Setup(model=str(find(model or "small")), source=song)
+def first_setup(model: str | None, song: str, settings: QSettings | None = None) -> tuple[Setup, Snapshot]:
+    """What the window begins with: what it ended with the last time, as far as that can be had. Raises ModelError."""
+    kept, knobs = (read_kept(settings, name) for name in ("setup", "knobs"))
+    try:
+        known = {name: kept[name] for name in KEPT if name in kept and name != "model"}
+        setup = Setup(model=str(find(model or str(kept.get("model") or "small"))), source=song, **known)
+        if not (isinstance(setup.hop, int) and all(isinstance(x, str | None) for x in (setup.output, setup.input))):
+            raise ParameterError("not what was kept")
+    except (RtaeError, TypeError):
+        setup = Setup(model=str(find(model or "small")), source=song)
+    values = Snapshot()
+    for id, value in knobs.items():
+        if id in TABLE and isinstance(value, int | float) and id not in NOT_KEPT:
+            values = values.replace(**{id: TABLE[id].nearest(float(value))})
+    return setup, values
+
+
+def read_kept(settings: QSettings | None, name: str) -> dict[str, Any]:
+    """A JSON object among the settings; an empty one for anything else."""
+    try:
+        value = json.loads(str(settings.value(name, "{}"))) if settings is not None else {}
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -77,6 +77,7 @@ class DeviceDialog(QDialog):
         column.addWidget(self.words)
         column.addWidget(buttons)
         self.setMinimumWidth(520)
+        buttons.button(QDialogButtonBox.StandardButton.Apply).setDefault(True)
         buttons.button(QDialogButtonBox.StandardButton.Apply).clicked.connect(self.apply)
         buttons.rejected.connect(self.reject)
         self.tone.clicked.connect(controller.test_tone)

@@ -62,7 +62,9 @@ class MainWindow(QMainWindow):
         self._lay_out()
         self._menus()
         self._connect()
+        self.setMinimumSize(960, 560)
         self.resize(1280, 800)
+        self.knobs.panel.set_values(controller.knobs.values)
         self._restore()
 
     # -- building ------------------------------------------------------------------------------------------------------
@@ -168,12 +170,12 @@ class MainWindow(QMainWindow):
         ask.setup_changed.connect(self._setup_changed)
         self.transport.open_requested.connect(self.open_song)
         self.transport.second_requested.connect(self.open_second)
-        self.transport.perform.clicked.connect(self._perform)
+        self.transport.perform.clicked.connect(lambda *_: self._perform())
         self.status.device.clicked.connect(self.choose_device)
         self.models.model_chosen.connect(ask.choose_model)
         self.models.listed.connect(self.transport.list_models)
         self.training.model_ready.connect(self._model_ready)
-        self.training.preview_requested.connect(ask.open)
+        self.training.preview_requested.connect(ask.listen)
         self.knobs.learn_requested.connect(self.bridge.learn)
         self.knobs.forget_requested.connect(self.bridge.forget)
         self.bridge.bound.connect(self._show_bound)
@@ -244,7 +246,7 @@ class MainWindow(QMainWindow):
             self, "Render to", f"{self._folder()}/{Path(source).stem}-rtae.wav", SOUNDS
         )
         if name:
-            self.controller.attempt(lambda: self.renders.song(Path(name)))
+            self.controller.attempt(lambda: self.renders.song(Path(with_suffix(name, ".wav"))))
 
     def render_performance(self) -> None:
         """A performance into a file."""
@@ -255,7 +257,7 @@ class MainWindow(QMainWindow):
             else ""
         )
         if name:
-            self.controller.attempt(lambda: self.renders.performance(Path(source), Path(name)))
+            self.controller.attempt(lambda: self.renders.performance(Path(source), Path(with_suffix(name, ".wav"))))
 
     def import_model(self) -> None:
         """A model's folder into the user's own."""
@@ -279,18 +281,15 @@ class MainWindow(QMainWindow):
         if good:
             self.bridge.open_osc(port)
 
-    def _perform(self, on: bool) -> None:
-        if on:
-            self.transport.perform.setChecked(False)  # until it is true
+    def _perform(self) -> None:
+        self.transport.perform.setChecked(self.controller.performing)  # it shows what is, not what is asked for
+        if not self.controller.performing:
             self.controller.perform()
             return
-        name, _ = QFileDialog.getSaveFileName(
-            self, "Keep the performance as", f"{self._folder()}/performance.json", PERFORMANCES
-        )
+        place = f"{self._folder()}/performance.json"
+        name, _ = QFileDialog.getSaveFileName(self, "Keep the performance as", place, PERFORMANCES)
         if name:
-            self.controller.stop_performing(name)
-        else:
-            self.transport.perform.setChecked(True)
+            self.controller.stop_performing(with_suffix(name, ".json"))
 
     def _flip(self, id: str) -> None:
         self.controller.set(id, 1.0 - self.controller.knobs.values[id])
@@ -353,6 +352,7 @@ class MainWindow(QMainWindow):
         settings = self.controller.settings
         settings.setValue("geometry", self.saveGeometry())
         settings.setValue("state", self.saveState())
+        self.controller.keep_setup()
         settings.sync()
         self.hide()
         self.training.shutdown()
@@ -362,3 +362,12 @@ class MainWindow(QMainWindow):
         self.transport.close_tasks()
         self.controller.close()
         super().closeEvent(event)
+
+
+def with_suffix(name: str, suffix: str) -> str:
+    """A file's name, with a suffix if it has none.
+
+    >>> with_suffix("take", ".wav"), with_suffix("take.flac", ".wav")
+    ('take.wav', 'take.flac')
+    """
+    return name if Path(name).suffix else name + suffix

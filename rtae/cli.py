@@ -528,13 +528,15 @@ def root(
 @app.command()
 def window(
     song: Annotated[Path | None, typer.Argument(help="A song to begin with; the demo track if none is given.")] = None,
-    model: Model = "small",
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Name or folder of a model [default: the last one].")
+    ] = None,
 ) -> None:
     """Open the window, which is what happens without a command too."""
     open_window(song, model)
 
 
-def open_window(song: Path | None = None, model: str = "small") -> None:
+def open_window(song: Path | None = None, model: str | None = None) -> None:
     """The window, if it can be had here."""
     try:
         from rtae.gui.app import run

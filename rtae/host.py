@@ -63,6 +63,8 @@ class Server:
         self.lost = ""
         self.recording: tuple[Recorder, bool] | None = None  # what goes on when a lost device is back; and if dry
         self.ducked = 0
+        self.performed: Setup | None = None  # what a performance is played on
+        self.told = True  # that it ended by itself
         self.tap: Callable[[FloatArray, FloatArray | None], None] | None = None  # hears, and adds to, what is played
         self.stopping = threading.Event()
         self.worker = threading.Thread(target=self.work, name="rtae-worker", daemon=True)
@@ -179,22 +181,22 @@ class Server:
         if setup.source in SOURCES:
             raise ParameterError("A performance needs a song: open one; what a microphone hears cannot be replayed")
         session.begin_performance()
+        self.performed, self.told = setup, False
 
     def stop_performing(self, path: str) -> float:
         """Write the performance to a file; answers with its seconds. Raises PresetError."""
-        session, setup = self.ready()
+        session, _ = self.ready()
         with session.lock:
             session.end_performance()
-            performed, session.performed = session.performed, None
-        if performed is None:
+        if session.performed is None or self.performed is None:
             raise ParameterError("No performance is being recorded; begin one first")
-        log, length = performed
+        (log, length), setup = session.performed, self.performed
         done = log.finish(
             length,
             song=setup.source,
             model=setup.model,
-            hop=session.engine.hop,
-            quality=session.engine.quality,
+            hop=session.performed_hop,
+            quality=setup.quality,
             rate=session.rate,
             channels=session.channels,
             start_seconds=session.starts[0],
@@ -202,6 +204,8 @@ class Server:
             second_start_seconds=session.starts[1],
         )
         save_performance(Path(path), done)
+        session.performed = None  # only now: what could not be saved can be saved elsewhere
+        self.told = True
         return length / session.rate
 
     def measure(self, setup: Setup) -> dict[str, float]:
@@ -397,6 +401,9 @@ class Server:
         elif session is not None and session.recorder is not None and session.recorder.error is not None:
             self.notify(str(session.recorder.error))
             session.recorder = None
+        elif session is not None and session.performed is not None and not self.told:
+            self.told = True
+            self.notify("The performance ended here, where the song was left; what was played until then can be saved")
         elif session is not None and session.guard is not None and session.guard.count > self.ducked:
             self.ducked = session.guard.count
             self.notify("Feedback: the microphone hears the loudspeakers. The output was turned down; use headphones")

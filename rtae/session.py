@@ -51,6 +51,7 @@ class Session:
         self.flags: Callable[[], int] = lambda: 0  # asks the device
         self.log: Log | None = None  # of a performance, while one is recorded
         self.performed: tuple[Log, int] | None = None  # a finished one, and how many samples the engine was given
+        self.performed_hop = 0
         self.starts = (0.0, 0.0)  # the places in both sources where it began, in seconds
         self.given = 0  # samples that the engine was given since it was prepared
         self.guard: Guard | None = None  # for a microphone that may hear the loudspeakers
@@ -156,6 +157,7 @@ class Session:
 
         def begin() -> None:
             self.performed, self.log = None, Log()
+            self.performed_hop = self.engine.hop
             self.starts = (self.first.position if self.first else 0.0, self.second.position if self.second else 0.0)
 
         self.change(lambda: None, then=begin)

@@ -160,7 +160,7 @@ def test_without_a_command_the_window_opens(rtae, monkeypatch, arguments, song):
     opened = []
     monkeypatch.setattr("rtae.gui.app.run", lambda *what: opened.append(what) or 0)
     assert rtae(*arguments).code == 0
-    assert opened == [(song, "small")]
+    assert opened == [(song, None)]
 
 
 def test_a_window_that_cannot_be_opened_is_explained(rtae, monkeypatch):

@@ -17,7 +17,7 @@ from PySide6.QtWidgets import QFileDialog
 from rtae.audio.file import read_audio
 from rtae.audio.output import AudioWriter
 from rtae.gui import theme
-from rtae.gui.controller import Controller
+from rtae.gui.controller import Controller, first_setup
 from rtae.gui.dialogs import DeviceDialog, KeysDialog
 from rtae.gui.main_window import MainWindow
 from rtae.gui.panels import transport
@@ -55,8 +55,8 @@ def make(qtbot, qapp, tmp_path, monkeypatch, folder):
     monkeypatch.setattr("rtae.gui.bridge.bindings_file", lambda: tmp_path / "midi.json")
     opened = []
 
-    def build(output: str | None = "silent") -> MainWindow:
-        setup = Setup(model=str(folder / "models" / "one"), source=str(folder / "song.wav"), output=output)
+    def build(output: str | None = "silent", song: str = "song.wav") -> MainWindow:
+        setup = Setup(model=str(folder / "models" / "one"), source=str(folder / song), output=output)
         controller = Controller(QSettings(str(tmp_path / "w.ini"), QSettings.Format.IniFormat), setup)
         window = MainWindow(controller)
         opened.append(window)
@@ -64,7 +64,7 @@ def make(qtbot, qapp, tmp_path, monkeypatch, folder):
         controller.notice.connect(lambda text, is_error: window.said.append((text, is_error)))
         window.show()
         controller.start()
-        qtbot.waitUntil(lambda: bool(controller.facts), timeout=PATIENCE_MS)
+        qtbot.waitUntil(lambda: bool(controller.facts) or song == "missing.wav", timeout=PATIENCE_MS)
         return window
 
     yield build
@@ -202,6 +202,15 @@ def test_chance_presets_and_morphing(window, qtbot, monkeypatch):
     assert panel.preset.count() > 10
 
 
+def test_a_preset_leaves_gains_alone_and_is_no_more_what_is_chosen_once_a_knob_turned(window):
+    window.controller.set("output_gain", -12.0)
+    window.knobs.choose("Rain")
+    assert window.controller.knobs.values["output_gain"] == -12
+    assert window.knobs.preset.currentText() == "Rain"
+    window.controller.set("blur", 0.4)
+    assert window.knobs.preset.currentIndex() == -1
+
+
 def test_the_map_pulls(window, qtbot):
     window.docks["Map"].raise_()
     window.map.map.place_chosen.emit(1.5, -0.5)
@@ -260,6 +269,14 @@ def test_a_broken_file_is_dropped(window, qtbot, folder):
     assert said(window, "is a folder and no model")
     drop(window, folder / "song.wav")
     goes_on(window, qtbot)
+
+
+def test_a_song_that_is_missing_at_the_start_is_no_dead_end(make, qtbot, folder):
+    window = make(song="missing.wav")
+    qtbot.waitUntil(lambda: said(window, "missing.wav"), timeout=PATIENCE_MS)
+    drop(window, folder / "song.wav")
+    qtbot.waitUntil(lambda: bool(window.controller.facts), timeout=PATIENCE_MS)
+    play(window, qtbot)
 
 
 def test_the_audio_process_is_killed(window, qtbot):
@@ -330,6 +347,14 @@ def test_a_performance_is_kept_and_rendered(window, qtbot, tmp_path, monkeypatch
     goes_on(window, qtbot, 0.3)
     window.knobs.panel.knobs["latent_scale"].change_once(2.0)
     goes_on(window, qtbot, 0.5)
+    window.controller.seek(10.0)  # which ends it: the rest is not what was played before
+    qtbot.waitUntil(lambda: said(window, "The performance ended here"), timeout=PATIENCE_MS)
+    window.controller.open(str(tmp_path / "nothing.wav"))
+    place = iter([str(tmp_path / "no folder" / "played.json"), str(tmp_path / "played")])
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (next(place), ""))
+    qtbot.mouseClick(window.transport.perform, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: said(window, "no folder"), timeout=PATIENCE_MS)
+    assert window.controller.performing  # nothing is lost
     qtbot.mouseClick(window.transport.perform, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: said(window, "A performance of"), timeout=PATIENCE_MS)
     window.renders.performance(tmp_path / "played.json", tmp_path / "played.wav")
@@ -344,6 +369,20 @@ def test_a_song_is_rendered_with_the_knobs(window, qtbot, tmp_path):
     qtbot.waitUntil(lambda: said(window, "Rendered"), timeout=60_000)
     sound = read_audio(tmp_path / "out.wav")[0]
     assert np.abs(sound).max() == pytest.approx(0.25 * 10 ** (-12 / 20), rel=0.01)
+
+
+def test_knobs_and_device_are_remembered(window, tmp_path):
+    window.controller.set("echo", 0.5)
+    window.controller.set("bypass", 1.0)
+    window.close()
+    settings = QSettings(str(tmp_path / "w.ini"), QSettings.Format.IniFormat)
+    setup, knobs = first_setup(None, "song.wav", settings)
+    assert (setup.model, setup.output, setup.hop) == (window.controller.setup.model, None, 2048)
+    assert (knobs["echo"], knobs["bypass"]) == (0.5, 0)
+    settings.setValue("setup", '{"hop": "x", "mode": 7}')
+    settings.setValue("knobs", '{"echo": 1e999, "nothing": 1, "blur": null}')
+    setup, knobs = first_setup(None, "song.wav", settings)
+    assert (setup.hop, knobs["blur"]) == (2048, 0)
 
 
 def test_how_it_looked_is_remembered(make, tmp_path):

@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from rtae.params import Snapshot
 from rtae.presets import listing, named
 
 from ..controller import Controller
@@ -26,6 +27,7 @@ from ..widgets.buttons import IconButton
 from ..widgets.knob_panel import KnobPanel
 
 MORPH_STEPS = 1000
+CHANGED = "As you turned them"
 PLAIN = "Plain (all at their defaults)"
 
 
@@ -53,6 +55,8 @@ class KnobsPanel(QWidget):
         self.morph.setEnabled(False)
         self._lay_out()
         self._connect()
+        self.loading = False  # a preset moves the knobs, and nobody else
+        self.preset.setPlaceholderText(CHANGED)
         self.list_presets()
         self._history()
 
@@ -110,6 +114,8 @@ class KnobsPanel(QWidget):
             if id in self.panel.knobs:
                 self.panel.knobs[id].set_value(values[id])
         self._history()
+        if self.preset.currentIndex() >= 0 and not self.loading:
+            self.preset.setCurrentIndex(-1)  # it is not that preset any more
 
     def _gesture_ended(self) -> None:
         self.controller.knobs.end()
@@ -153,12 +159,13 @@ class KnobsPanel(QWidget):
 
     def choose(self, name: str) -> None:
         """A preset by name; "" is plain."""
+        self.loading = True
         if name:
             self.controller.attempt(lambda: self.controller.load_preset(named(name)))
-            self.preset.setCurrentIndex(max(0, self.preset.findData(name)))
         else:
-            self.controller.knobs.load(type(self.controller.knobs.values)())
-            self.preset.setCurrentIndex(0)
+            self.controller.knobs.load(Snapshot())
+        self.loading = False
+        self.preset.setCurrentIndex(max(0, self.preset.findData(name)))
 
     def step(self, step: int) -> None:
         """The next or previous preset."""

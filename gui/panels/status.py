@@ -12,7 +12,7 @@ from rtae.shared import Status
 from ..controller import Controller
 from ..theme import ALERT, SPACE, TEXT
 
-NOTICE_SECONDS = 12.0
+NOTICE_SECONDS, ERROR_SECONDS = 12.0, 40.0
 
 
 class StatusPanel(QWidget):
@@ -41,12 +41,12 @@ class StatusPanel(QWidget):
         self.latency = ""
 
     def say(self, text: str, is_error: bool) -> None:
-        """A sentence, for a while; an error stays until the next one."""
+        """A sentence, for a while; an error for longer."""
         self.history.append((text, is_error))
         self.notice.setText(text)
         self.notice.setToolTip(text)
         self.notice.setStyleSheet(f"color: {ALERT if is_error else TEXT}")
-        self.until = float("inf") if is_error else monotonic() + NOTICE_SECONDS
+        self.until = monotonic() + (ERROR_SECONDS if is_error else NOTICE_SECONDS)
 
     def _latency(self) -> None:
         facts = self.controller.facts

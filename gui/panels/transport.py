@@ -51,13 +51,15 @@ class SongView(Overview):
         self.tasks = tasks
         self.cancel = threading.Event()
         self.song = ""
+        self.stamp: tuple[str, float] = ("", 0.0)
 
     def show_source(self, source: str) -> None:
         """A file, or what has no waveform."""
-        if source == self.song:
+        stamp = (source, changed_at(source))
+        if stamp == self.stamp:
             return
         self.cancel.set()
-        self.song, cancel = source, threading.Event()
+        self.stamp, self.song, cancel = stamp, source, threading.Event()
         self.cancel = cancel
         if not source or source in (*GENERATORS, MICROPHONE):
             self.set_song(None, 0.0, source_name(source))
@@ -74,6 +76,14 @@ class SongView(Overview):
                 self.set_song(found[1], found[0], source_name(source))
 
         self.tasks.run(look, done)
+
+
+def changed_at(source: str) -> float:
+    """When a file was written last; 0 for what is no file."""
+    try:
+        return Path(source).stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def source_name(source: str) -> str:
@@ -194,8 +204,8 @@ class TransportPanel(QWidget):
         if setup.second:
             self.second_view.show_source(setup.second)
         self.microphone.setChecked(setup.source == MICROPHONE)
-        self.play.set_icon(*(("pause", "Pause") if setup.playing else ("play", "Play")))
         self.list_models()
+        self.setFixedHeight(self.sizeHint().height())
 
     def list_models(self) -> None:
         """What there is to choose from."""
@@ -218,8 +228,9 @@ class TransportPanel(QWidget):
         self.second_view.set_position(status.second_position)
         if self.controller.recording:
             self.noted.setText(f"● {clock(status.recorded_seconds)}  {Path(self.controller.recording).name}")
-        if status.ended and self.controller.setup.playing and self.play.name != "play":
-            self.play.set_icon("play", "Play")
+        sounding = self.controller.setup.playing and not status.ended
+        if (self.play.name == "pause") != sounding:
+            self.play.set_icon(*(("pause", "Pause") if sounding else ("play", "Play")))
 
     def show_levels(self, dry: float, wet: float, elapsed: float) -> None:
         """Peaks since the last call."""
@@ -229,9 +240,10 @@ class TransportPanel(QWidget):
     # -- asking --------------------------------------------------------------------------------------------------------
     def _microphone(self, on: bool) -> None:
         songs = self.controller.recent()
-        self.controller.open(MICROPHONE if on else (songs[0] if songs else str(DEMO_PATH)))
         if on:
-            self.controller.play(True)
+            self.controller.open_microphone()
+        else:
+            self.controller.open(songs[0] if songs else str(DEMO_PATH))
 
     def _record(self, on: bool) -> None:
         if not on:

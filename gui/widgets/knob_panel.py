@@ -16,12 +16,12 @@ from .switch import SwitchButton
 
 # What belongs together, in reading order. A parameter that is not in the table yet is skipped.
 GROUPS: Mapping[str, tuple[str, ...]] = {
+    "Output": ("mix", "bypass", "input_gain", "output_gain", "ceiling", "difference", "match"),
     "Noise": ("noise_amount", "noise_share", "noise_speed", "noise_seed", "random_mix", "gain_noise"),
-    "Shape": ("latent_scale", "quantise", "drop", "permute"),
     "Time": ("freeze", "freeze_length", "blur", "echo", "echo_time"),
     "Blend": ("interpolation",),
+    "Shape": ("latent_scale", "quantise", "drop", "permute"),
     "Macros": tuple(f"macro_{number}" for number in range(1, MACROS + 1)),
-    "Output": ("mix", "bypass", "input_gain", "output_gain", "ceiling", "difference", "match"),
 }
 MAP = ("map_x", "map_y", "map_pull")  # these are moved on the latent map
 REST = "More"  # the section of whatever is in no group
