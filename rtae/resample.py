@@ -28,7 +28,8 @@ def lowpass() -> NDArray[np.float64]:
     """A windowed sinc (Oppenheim and Schafer, Discrete-Time Signal Processing, section 7.5), of gain 1 at 0 Hz."""
     place = np.arange(TAPS) - (TAPS - 1) / 2
     taps: NDArray[np.float64] = np.sinc(2 * CUTOFF * place) * np.kaiser(TAPS, KAISER_BETA)
-    return taps / taps.sum()
+    taps /= taps.sum()
+    return taps
 
 
 class Converter(Protocol):

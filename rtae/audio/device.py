@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rtae.audio import fallback
 from rtae.audio.clock import SILENT, ClockStream
@@ -246,7 +247,7 @@ class PortAudioStream(Stream):
             return float(stated[0] if self.outputs else stated)
         return max(0.0, both - self.output_latency)
 
-    def median(self, ring: FloatArray) -> float:
+    def median(self, ring: NDArray[np.float64]) -> float:
         """Of what callbacks noted; 0 where there is nothing."""
         known = ring[: self.callbacks]
         known = known[known > 0]
