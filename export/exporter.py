@@ -142,8 +142,7 @@ def latent_statistics(net: Autoencoder, tracks: Sequence[Track]) -> LatentStatis
     deviation = np.sqrt(np.maximum(np.asarray(squares / count) - mean**2, 0))
     # A dimension that never moves is left as it is: scaling it would only blow up rounding.
     # What hardly ever moves is not blown up to full size, and rounding errors with it.
-    floor = max(SMALLEST_STD, SMALLEST_SHARE * float(deviation.max()))
-    std = np.maximum(deviation, floor) if deviation.max() > SMALLEST_STD else np.ones_like(deviation)
+    std = np.where(deviation > SMALLEST_STD, np.maximum(deviation, SMALLEST_SHARE * deviation.max()), 1.0)
     covariance = (np.asarray(products / count) - np.outer(mean, mean)) / np.outer(std, std)
     return LatentStatistics(mean, std, *principal_components(covariance))
 

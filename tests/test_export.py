@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from rtae.errors import ExportError, RtaeError, TrainingError
 from rtae.export import exporter
 from rtae.export import verify as verifying
-from rtae.export.exporter import export, latent_statistics, principal_components
+from rtae.export.exporter import SMALLEST_SHARE, export, latent_statistics, principal_components
 from rtae.export.verify import Check, Verification, difference
 from rtae.nets.config import PRESETS, SMALL, NetConfig
 from rtae.nets.reach import computed_reach
@@ -157,6 +157,18 @@ def test_a_latent_that_never_moves_is_left_as_it_is(net_of, place):
     assert (statistics.mean[3], statistics.std[3]) == (pytest.approx(2.5), 1)
     assert np.delete(statistics.std, 3).min() > 1e-3
     assert np.abs(statistics.components[:, 3]).max() < 1e-6
+
+
+def test_a_latent_that_hardly_moves_is_not_blown_up(net_of, place):
+    net = net_of(slim(SMALL))
+    net = type(net)(net.config)
+    net.load_state_dict(net_of(net.config).state_dict())
+    with torch.no_grad():
+        for weights in net.encoder.parameters():
+            if weights.shape[:1] == (16,):
+                weights[3] *= 1e-3
+    statistics = latent_statistics(net.eval(), survey(place / "songs", RATE, 4096).tracks)
+    assert statistics.std[3] == pytest.approx(SMALLEST_SHARE * statistics.std.max())
 
 
 def test_components_are_those_of_the_latents_that_were_trained_on(tmp_path, make_run):
