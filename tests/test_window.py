@@ -27,7 +27,7 @@ from rtae.setup import Setup
 
 RATE = 44_100
 PATIENCE_MS = 20_000
-STALL_SECONDS = 3.0
+STALL_SECONDS = 5.0
 
 pytestmark = pytest.mark.qt_log_level_fail("CRITICAL")
 
