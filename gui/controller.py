@@ -33,6 +33,7 @@ FRAME_MS = 33
 RECENT = 8
 TEST_TONE_MS = 1500
 SILENT = "silent"
+STARTING = "The audio process is still starting; try again in a moment"
 NOT_KEPT = ("bypass", "difference", "freeze")  # a window that begins with one of these seems broken
 KEPT = ("model", "output", "input", "mode", "hop", "follow_default", "guard")
 
@@ -87,7 +88,7 @@ class Controller(QObject):
             self.setup = setup
             self.do(self._start, self._started)
         else:
-            self.notice.emit("The audio process is still starting; try again in a moment", True)
+            self.notice.emit(STARTING, True)
 
     def _start(self) -> Client:
         client = Client(self.heard.emit)
@@ -125,13 +126,17 @@ class Controller(QObject):
         )
         self.busy_changed.emit(True)
 
+    def running(self) -> Client:
+        """The client. Raises DeviceError while there is none yet."""
+        if self.client is None:
+            raise DeviceError(STARTING)
+        return self.client
+
     def ask(self, name: str, *arguments: Any, done: Callable[[Any], None] = lambda _: None) -> None:
         """A command to the audio process, by the name of the client's method."""
 
         def call() -> Any:
-            if self.client is None:
-                raise DeviceError("The audio process is still starting; try again in a moment")
-            return getattr(self.client, name)(*arguments)
+            return getattr(self.running(), name)(*arguments)
 
         self.do(call, done)
 
@@ -139,16 +144,15 @@ class Controller(QObject):
         """Open model, sources and devices; without any card go on in silence."""
 
         def call() -> tuple[Setup, dict[str, Any]]:
-            if self.client is None:
-                raise DeviceError("The audio process is still starting; try again in a moment")
+            client = self.running()
             try:
-                return setup, self.client.configure(setup)
+                return setup, client.configure(setup)
             except DeviceError as error:
                 if setup.output is not None or setup.source == MICROPHONE:
                     raise
                 self.heard.emit(f"{error}. Until then all runs in silence")
                 silent = replace(setup, output=SILENT)
-                return silent, self.client.configure(silent)
+                return silent, client.configure(silent)
 
         def done(answer: tuple[Setup, dict[str, Any]]) -> None:
             self.setup, self.facts = answer
@@ -181,11 +185,10 @@ class Controller(QObject):
                 self.remember(source)
 
         def call() -> Any:
-            if self.client is None:
-                raise DeviceError("The audio process is still starting; try again in a moment")
+            client = self.running()
             if self.setup.loop is not None:
-                self.client.loop(None)
-            return self.client.open(source)
+                client.loop(None)
+            return client.open(source)
 
         self.do(call, done)
 
