@@ -22,8 +22,8 @@ class TrainConfig:
 
     steps, minutes: the budget; one of them may be None. Minutes count training time over all resumptions.
     crop: samples of one training example; batch: examples per step.
-    loss: "spectral" is the multi-resolution STFT distance plus `waveform_weight` times the logarithmic waveform error;
-        "mse" is the paper's.
+    loss: "spectral" is the multi-resolution STFT distance plus `waveform_weight` times the logarithmic waveform error
+        and `energy_weight` times the error of the energies in bands; "mse" is the paper's.
     learning_rate: the peak; it warms up over `warmup` steps and falls along a cosine to a twentieth.
     freeze_norm_at: share of the budget after which batch norm keeps its statistics, so that the rest of the training
         sees the very network that will be exported.
@@ -39,6 +39,7 @@ class TrainConfig:
     batch: int = 4
     loss: str = "spectral"
     waveform_weight: float = 0.5
+    energy_weight: float = 0.0
     learning_rate: float = 1e-3
     shortcut_rate: float = 0.1
     warmup: int = 200
@@ -58,6 +59,7 @@ class TrainConfig:
             f"batch must lie in [1, {LARGEST_BATCH}]": 1 <= self.batch <= LARGEST_BATCH,
             f"crop must be at most {LARGEST_CROP} samples": self.crop <= LARGEST_CROP,
             "waveform_weight must lie in [0, 1000]": 0 <= self.waveform_weight <= 1000,
+            "energy_weight must lie in [0, 1000]": 0 <= self.energy_weight <= 1000,
             "seed must lie in [0, 2^32)": isinstance(self.seed, int) and 0 <= self.seed < 2**32,
             "loss must be 'spectral' or 'mse'": self.loss in ("spectral", "mse"),
             "learning_rate must lie in (0, 1)": 0 < self.learning_rate < 1,
