@@ -1,6 +1,7 @@
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -30,6 +31,9 @@ SERVER_RATE = 44_100
 PULSEAUDIO, PACTL = shutil.which("pulseaudio"), shutil.which("pactl")
 
 torch.set_num_threads(1)  # two threads on networks this small wait for each other, for ever so long on a busy machine
+
+# A shell that starts the tests in the background has their Ctrl-C ignored, and several tests press it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A change of parameters at a sample of the stream, whatever the blocks are.
 Timeline = Sequence[tuple[int, Snapshot]]

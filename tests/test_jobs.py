@@ -64,7 +64,7 @@ def until(job, *states, patience=PATIENCE):
             seen.append(status.state)
         if status.state in states or not status.running:
             return seen
-        time.sleep(0.005)
+        time.sleep(0.02)
     raise AssertionError(f"it stays at {job.status}\n{(job.run / jobs.LOG_FILE).read_text()}")
 
 
