@@ -66,7 +66,7 @@ def test_networks_have_the_layers_of_their_configuration(net_of, config):
 def test_every_length_comes_back(config):
     net = Autoencoder(slim(config)).eval()
     with torch.no_grad():
-        for samples in range(1, 501):
+        for samples in (*range(1, 2 * config.stride + 2), *range(2 * config.stride + 2, 501, 7)):
             audio = torch.zeros(1, 1, samples)
             z = net.encoder(audio)
             assert z.shape == (1, config.latent_dim, config.frames(samples))
