@@ -183,7 +183,9 @@ TURNED_AT = 9001  # sample
 
 
 # Each knob with one network, and each network with two knobs or more.
-@pytest.mark.parametrize(("turn", "config"), zip(TURNS.values(), cycle(PRESETS.values()), strict=False), ids=TURNS)
+@pytest.mark.parametrize(
+    ("turn", "config"), list(zip(TURNS.values(), cycle(PRESETS.values()), strict=False)), ids=TURNS
+)
 def test_a_turned_knob_sounds_the_same_for_any_blocks_and_windows(rng, run_blocks, model, turn):
     audio, after = music(rng, 2, 20_000), BENT.replace(**turn)
     timeline = [(0, BENT), (TURNED_AT, after)]
