@@ -213,7 +213,7 @@ class Run:
 
     def figures(self, system: System, key: str) -> Figures:
         """Those of a track, all measured by now; the one below the band edge goes with SI-SDR."""
-        there = self.kept[system.name].figures[f"{key} {system.rate}"]
+        there = self.kept[system.name].figures.get(f"{key} {system.rate}", {})  # none if none are wanted
         wanted = self.wanted(system)
         order = [n for name in wanted for n in ([name, BELOW_EDGE] if name == "si_sdr" else [name])]
         return {name: there.get(name) for name in order}

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.table import Table
 
 from rtae import show
-from rtae.errors import AudioFileError, RtaeError
+from rtae.errors import AudioFileError
 from rtae.evaluate import BELOW_EDGE, Evaluation, Figures, evaluate
 from rtae.metrics import METRICS
 from rtae.models import find
@@ -51,20 +51,19 @@ def report(
                 progress.update(task, completed=done, total=total, description=escape(text))
 
             result = evaluate(folders, songs, step, fresh=fresh)
-            if picture is not None:
-                from rtae.evaluation_picture import draw
-
-                progress.update(task, description="drawing")
-                draw(result, songs, picture)
     except KeyboardInterrupt:
-        raise RtaeError(
-            f"Interrupted; {at[0]} of {at[1]} files are measured, and the same command goes on from there"
-        ) from None
+        say(f"Stopped with {at[0]} of {at[1]} files measured; the same command goes on from there")
+        raise
     print_report(result, tracks)
-    if picture is not None:
-        say(f"Wrote {picture}")
     if target is not None:
         write_json(target, result.to_dict())
+    if picture is not None:
+        from rtae.evaluation_picture import draw
+
+        with bar(TextColumn("Drawing")) as progress:
+            progress.add_task("")
+            draw(result, songs, picture)
+        say(f"Wrote {picture}")
     for name, reason in result.skipped.items():
         say(f"Not measured: {name}: {reason}")
     if result.skipped:

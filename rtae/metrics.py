@@ -26,6 +26,7 @@ BEST_DB = 150.0  # the end of the scale in decibels, both ways: float32 tells no
 MELS, MEL_FFT, MEL_HOP = 80, 2048, 512
 MEL_RANGE_DB = 80.0  # below the target's loudest band: what is softer counts as this
 BEAT_SECONDS, ONSET_SECONDS = 0.07, 0.05  # how near is a hit; what MIREX uses
+PULSE_RATE = 22_050  # what librosa's windows are made for
 VISQOL_RATE = 48_000
 VISQOL_SECONDS = 10.0
 VISQOL_SHORTEST = 1.0
@@ -206,10 +207,12 @@ def pulses(audio: FloatArray, rate: int) -> tuple[NDArray[np.float64], NDArray[n
 
     if np.abs(audio).max(initial=0) < SILENCE:
         return np.zeros(0), np.zeros(0)
+    if rate != PULSE_RATE:
+        audio = soxr.resample(audio, rate, PULSE_RATE)
     with quiet():
-        strength = librosa.onset.onset_strength(y=audio, sr=rate)
-        _, beats = librosa.beat.beat_track(onset_envelope=strength, sr=rate, units="time")
-        onsets = librosa.onset.onset_detect(onset_envelope=strength, sr=rate, units="time")
+        strength = librosa.onset.onset_strength(y=audio, sr=PULSE_RATE)
+        _, beats = librosa.beat.beat_track(onset_envelope=strength, sr=PULSE_RATE, units="time")
+        onsets = librosa.onset.onset_detect(onset_envelope=strength, sr=PULSE_RATE, units="time")
     return np.asarray(beats, np.float64), np.asarray(onsets, np.float64)
 
 

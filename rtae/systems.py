@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from rtae.dsp import db_to_gain
 from rtae.engine import Engine
 from rtae.metrics import middle
 from rtae.nets.linear import LinearCode
@@ -27,7 +28,8 @@ PIECE_SECONDS = 20  # what is computed at once: memory does not grow with the so
 LOWEST_EDGE_HZ = 50.0
 STREAM_SECONDS = 5.0
 STREAM_BLOCK = 1023
-STREAM_PEAK = 0.25  # clear of the limiter
+STREAM_PEAK = 0.25  # turned down to this where it is louder, clear of the limiter, and up again afterwards
+LOWEST_GAIN_DB = -60.0
 
 
 @dataclass(frozen=True)
@@ -93,15 +95,17 @@ def streamed_difference(model: OnnxModel, audio: FloatArray) -> float:
     audio: (1, samples) at the model's rate, of which STREAM_SECONDS around the middle are taken.
     """
     stretch = middle(audio[0], model.spec.sample_rate, STREAM_SECONDS)[None]
-    stretch = (stretch * (STREAM_PEAK / max(float(np.abs(stretch).max()), 1e-9))).astype(np.float32)
     engine = Engine(model)
     engine.prepare(model.spec.sample_rate, 1)
     latency = engine.latency.total
     padded = np.pad(stretch, ((0, 0), (0, latency)))  # the stream goes on in silence
     whole = model.decode(model.encode(padded))[:, : stretch.shape[1]]
+    gain_db = float(np.clip(20 * np.log10(STREAM_PEAK / max(float(np.abs(whole).max()), 1e-9)), LOWEST_GAIN_DB, 0))
+    values = Snapshot().replace(output_gain=gain_db)
     blocks = range(0, padded.shape[1], STREAM_BLOCK)
-    streamed = [engine.process(padded[:, at : at + STREAM_BLOCK], Snapshot()) for at in blocks]
-    return float(np.abs(np.concatenate(streamed, axis=1)[:, latency:] - whole).max())
+    streamed = [engine.process(padded[:, at : at + STREAM_BLOCK], values) for at in blocks]
+    restored = np.concatenate(streamed, axis=1)[:, latency:] / db_to_gain(values["output_gain"])
+    return float(np.abs(restored - whole).max())
 
 
 def checksum_of(*facts: object) -> str:
