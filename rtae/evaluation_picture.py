@@ -47,11 +47,10 @@ def draw(result: Evaluation, songs: Path, target: Path) -> None:
     height = BARS_HEIGHT + OCTAVES_HEIGHT + ROW_HEIGHT * rows
     with mpl.rc_context({"text.color": INK, "axes.labelcolor": DIM, "xtick.color": DIM, "ytick.color": DIM}):
         figure = Figure(figsize=(WIDTH, height), facecolor=PAPER, layout="constrained")
-        bars, octaves, tracks = figure.subfigures(
-            3, 1, height_ratios=[BARS_HEIGHT, OCTAVES_HEIGHT, max(ROW_HEIGHT * rows, 0.1)]
-        )
-        for part in (bars, octaves, tracks):
+        parts: Any = figure.subfigures(3, 1, height_ratios=[BARS_HEIGHT, OCTAVES_HEIGHT, max(ROW_HEIGHT * rows, 0.1)])
+        for part in parts:
             part.set_facecolor(PAPER)
+        bars, octaves, tracks = parts
         draw_bars(bars, result)
         draw_octaves(octaves, result)
         if rows:
