@@ -99,10 +99,10 @@ class Recorder:
         return self.model.decode(z)
 
 
-def hop_costs(model: OnnxModel, hops: Sequence[int] = HOPS) -> tuple[HopCost, ...]:
-    """Encode and decode at several hops."""
+def hop_costs(model: OnnxModel, hops: Sequence[int] = ()) -> tuple[HopCost, ...]:
+    """Encode and decode at these hops, at HOPS if none are given."""
     costs = []
-    for wanted in hops:
+    for wanted in hops or HOPS:
         hop = model.spec.hop(wanted)
         audio, latents = slices(model, hop, 0)
         encode, decode = timed(RUNS, lambda a=audio: model.encode(a), lambda z=latents: model.decode(z))  # type: ignore[misc]

@@ -32,7 +32,7 @@ DPI = 80
 BARS = {
     "snr": METRICS["snr"].label,
     "si_sdr": METRICS["si_sdr"].label,
-    BELOW_EDGE: "SI-SDR dB, below the linear code's edge",
+    BELOW_EDGE: "SI-SDR dB below the edge",
     **{name: metric.label for name, metric in METRICS.items() if name not in ("snr", "si_sdr", "octaves")},
 }
 
@@ -146,7 +146,7 @@ def draw_track(row: Any, system: System, kind: str, path: Path, name: str) -> No
     waves, *spectrograms = row
     waves.plot(time, target[start : start + count], color=INK, linewidth=1.0, label="input")
     waves.plot(time, got[start : start + count], color="#f99157", linewidth=1.0, label="output")
-    waves.margins(x=0)
+    waves.margins(x=0, y=0.25)
     waves.set_xlabel("ms, around the loudest sample", fontsize=7)
     legend = waves.legend(fontsize=7, loc="upper right", ncols=2)
     legend.get_frame().set(facecolor=PANEL, edgecolor=PANEL)

@@ -1,5 +1,4 @@
 import hashlib
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -137,12 +136,10 @@ def test_what_is_known_of_models_as_such(small, songs, monkeypatch):
     assert "cost" not in facts["linear 48 to 16"]
 
 
-def test_a_stream_that_is_not_the_whole_is_found(small, songs, monkeypatch):
-    plain = module.streamed_difference
-    module_of_systems = sys.modules[plain.__module__]
-    monkeypatch.setattr(module_of_systems.OnnxModel, "decode", forgetful(OnnxModel.decode))
+def test_a_stream_that_is_not_the_whole_is_found(small, monkeypatch):
+    monkeypatch.setattr(OnnxModel, "decode", forgetful(OnnxModel.decode))
     audio = np.random.default_rng(1).normal(0, 0.1, (1, RATE)).astype(np.float32)
-    assert plain(OnnxModel.load(small), audio) > 1e-3
+    assert systems.streamed_difference(OnnxModel.load(small), audio) > 1e-3
 
 
 def forgetful(decode):
@@ -217,14 +214,14 @@ def test_absurdly_loud_audio_is_left_out_of_the_mean(rng, tiny, songs):
 
 
 def test_figures_without_their_packages_are_left_out_and_said(tiny, songs, monkeypatch):
-    monkeypatch.setattr(metrics, "find_spec", lambda name: None if name == "auraloss" else object())
-    result = run([tiny], songs)
+    with monkeypatch.context() as without:
+        without.setattr(metrics, "find_spec", lambda name: None if name == "auraloss" else object())
+        result = run([tiny], songs)
     assert "mr_stft" not in result.mean("tiny")
     assert result.mean("tiny")["snr"] is not None
     assert result.missing == (
         "MR-STFT needs auraloss. Install the extra 'train'; in a checkout: pip install '.[train]'",
     )
-    monkeypatch.undo()
     assert "mr_stft" in run([tiny], songs).mean("tiny")
 
 
