@@ -5,7 +5,7 @@ The two sides of a ratio are run in turns, so that a noisy machine disturbs both
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import Any
@@ -99,10 +99,10 @@ class Recorder:
         return self.model.decode(z)
 
 
-def hop_costs(model: OnnxModel) -> tuple[HopCost, ...]:
-    """Encode and decode at several hops."""
+def hop_costs(model: OnnxModel, hops: Sequence[int] = ()) -> tuple[HopCost, ...]:
+    """Encode and decode at these hops, at HOPS if none are given."""
     costs = []
-    for wanted in HOPS:
+    for wanted in hops or HOPS:
         hop = model.spec.hop(wanted)
         audio, latents = slices(model, hop, 0)
         encode, decode = timed(RUNS, lambda a=audio: model.encode(a), lambda z=latents: model.decode(z))  # type: ignore[misc]

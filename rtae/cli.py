@@ -488,12 +488,16 @@ def evaluate(
     names: Annotated[list[str], typer.Argument(help="Models.")],
     on: Annotated[Path, typer.Option(help="Folder of songs to measure on.")],
     json: Json = None,
+    picture: Annotated[Path | None, typer.Option(help="Also draw the figures, and three tracks, to this .png.")] = None,
+    tracks: Annotated[bool, typer.Option("--tracks", help="Also print the figures of every track.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what was measured before.")] = False,
 ) -> None:
-    """Measure models on songs, track by track, beside the best linear code of their size."""
-    require_extra("train", "torch", "auraloss", "torchmetrics")
-    from rtae.show import evaluation_table
+    """Measure models on songs, beside the best linear code of their size. Ctrl-C stops; the same command goes on."""
+    if picture is not None:
+        require_extra("analysis", "matplotlib")
+    from rtae.evaluation_report import report
 
-    evaluation_table(names, on, json)
+    report(names, on, json, picture, tracks, fresh)
 
 
 def require_extra(extra: str, *modules: str) -> None:

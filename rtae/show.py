@@ -22,7 +22,6 @@ from rtae.spec import ModelSpec
 
 if TYPE_CHECKING:
     from rtae.engine import Engine
-    from rtae.evaluate import Evaluation
     from rtae.export.verify import Verification
     from rtae.live_bench import Dropouts, LiveBench
     from rtae.params import Snapshot
@@ -316,7 +315,7 @@ def mebibytes(value: float) -> str:
     return f"{value:.1f} MiB" if math.isfinite(value) else "unknown"
 
 
-# -- training, export, evaluation ------------------------------------------------------------------------------------
+# -- training and export ----------------------------------------------------------------------------------------------
 def survey_folder(folder: Path, rate: int, crop: int) -> Survey:
     """Decode a folder with a progress bar, and say what was found."""
     from rtae.training.data import survey
@@ -420,39 +419,3 @@ def exporting(run: Path, name: str, into: Path | None, data: Path | None, licenc
     )
     own = into is None
     say(f"Wrote {done.folder}. Play it: rtae play SONG --model {name if own else done.folder}")
-
-
-def evaluation_table(names: Sequence[str], songs: Path, target: Path | None) -> None:
-    """`rtae evaluate`."""
-    from rtae.evaluate import evaluate
-    from rtae.models import find
-
-    check_json(target)
-    folders = [find(name) for name in names]
-    with bar(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}")) as progress:
-        task = progress.add_task("")
-        result = evaluate(
-            folders,
-            songs,
-            lambda done, total, name: progress.update(task, completed=done, total=total, description=escape(name)),
-        )
-    print_scores(result)
-    if target is not None:
-        scores = {track: {name: asdict(score) for name, score in row.items()} for track, row in result.scores.items()}
-        means = {name: asdict(result.mean(name)) for name in result.systems}
-        write_json(target, {"mean": means, "tracks": scores, "skipped": result.skipped})
-    for name, reason in result.skipped.items():
-        say(f"Not measured: {name}: {reason}")
-    if result.skipped:
-        raise AudioFileError(f"{len(result.skipped)} of {len(result.skipped) + len(result.scores)} files were left out")
-
-
-def print_scores(result: Evaluation) -> None:
-    """One row a track, the mean last."""
-    table = Table("track", *map(escape, result.systems), title="SI-SDR in dB / multi-resolution STFT distance")
-    means = {name: result.mean(name) for name in result.systems}
-    for track, row in [*result.scores.items(), ("mean", means)]:
-        if track == "mean":
-            table.add_section()
-        table.add_row(escape(track), *(f"{row[n].si_sdr:.2f} / {row[n].mr_stft:.3f}" for n in result.systems))
-    console.print(table)

@@ -16,10 +16,11 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
-from rtae import __version__, cli, show
+from rtae import __version__, cli, evaluate, show
 from rtae.audio.file import read_audio
 from rtae.demo import DEMO_PATH
 from rtae.engine import Engine
+from rtae.metrics import METRICS
 from rtae.models import catalogue
 from rtae.nets.config import PRESETS, SMALL, TINY
 from rtae.params import PARAMETERS, Snapshot
@@ -103,6 +104,11 @@ def work(prepared, tmp_path, monkeypatch):
     monkeypatch.setattr(catalogue, "shipped_folder", lambda: place / "empty folder")
     monkeypatch.setattr(data, "cache_folder", lambda: tmp_path / "cache")
     monkeypatch.setattr(show, "console", Console(highlight=False, width=200))
+    # tests/test_metrics.py has the figures that take long
+    monkeypatch.setattr(evaluate, "cache_folder", lambda: tmp_path / "figures")
+    monkeypatch.setattr(evaluate, "hop_costs", lambda *_: ())
+    for name in ("visqol", "log_mel", "beat_f", "onset_f"):
+        monkeypatch.setitem(METRICS, name, replace(METRICS[name], measure=lambda *_: 0.5))
     return place
 
 
@@ -793,12 +799,48 @@ def test_from_songs_to_a_model_that_plays(work, rtae, monkeypatch):
     done = rtae("evaluate", "new", "--on", "songs", "--json", "figures.json")
     assert (done.code, done.err) == (0, "")
     figures = json.loads(Path("figures.json").read_text())
-    assert figures["mean"].keys() == {"linear 48 to 16", "new"}
+    assert figures["mean"].keys() == {"input", "linear 48 to 16", "new"}
     assert figures["tracks"].keys() == {"0.wav", "1.wav", "2.wav"}
-    assert f"{figures['mean']['new']['si_sdr']:.2f} / {figures['mean']['new']['mr_stft']:.3f}" in done.out
+    assert f"{figures['mean']['new']['mr_stft']:.3f}" in done.out
     Path("run", CHECKPOINT_FILE).write_bytes(b"junk" * 99)
     assert_one_line(rtae("train", "songs", "--out", "run", "--resume", "--steps", "4"), "or is damaged")
     assert not [path for path in work.rglob("*") if ".part" in path.name or path.name.endswith(".old")]
+
+
+def test_an_evaluation_fits_80_columns(work, rtae, monkeypatch):
+    from rtae import show
+
+    monkeypatch.setattr(show, "console", Console(highlight=False, width=80))
+    done = rtae("evaluate", "other", "mine", "--on", "songs", "--tracks", "--picture", "p.png")
+    assert (done.code, done.err) == (0, "")
+    lines = done.out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "…" not in done.out
+    for heading in ("Mean over 3 tracks", "Energy of the output against the input", "x real time"):
+        assert heading in done.out
+    assert sum(line.split()[:1] == ["1.wav"] for line in lines) == 3  # the input, and two models
+    assert Path("p.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_an_evaluation_that_is_interrupted_says_that_it_goes_on(work, rtae, monkeypatch):
+    from rtae import evaluation_report
+
+    def stop(folders, songs, progress, fresh):
+        progress(1, 3, "1.wav")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluation_report, "evaluate", stop)
+    done = rtae("evaluate", "other", "--on", "songs", "--json", "figures.json")
+    assert done.code == 130
+    assert "Stopped with 1 of 3 files measured; the same command goes on from there" in done.out
+    assert not Path("figures.json").exists()
+
+
+@pytest.mark.parametrize("target", ["nowhere/x.png", "x.jpg", "songs"])
+def test_a_picture_that_cannot_be_drawn_is_refused_before_the_work(work, rtae, target):
+    before = contents(work)
+    assert_one_line(rtae("evaluate", "other", "--on", "songs", "--picture", target), "its name must end in .png")
+    assert contents(work) == before
 
 
 def test_an_evaluation_with_a_broken_file_names_it_and_fails(work, rtae):
