@@ -410,7 +410,7 @@ def train(
     context: typer.Context,
     folder: Annotated[Path, typer.Argument(help="A folder of songs, nested, in any format and rate.")],
     out: Annotated[Path, typer.Option(help="Folder of the run: checkpoint, metrics.csv, previews.")],
-    model: Annotated[str, typer.Option("--model", "-m", help="Preset: large, small or tiny.")] = "small",
+    model: Annotated[str, typer.Option("--model", "-m", help="Preset: large, small, tiny or vae.")] = "small",
     minutes: Annotated[float | None, typer.Option(min=0.01, help="Train for so long [default: 60].")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Train for so many steps.")] = None,
     held_out: Annotated[
@@ -428,13 +428,17 @@ def train(
         bool, typer.Option("--symmetric", help="Pad on both sides: sees ahead, adds latency.")
     ] = False,
     loss: Annotated[
-        str, typer.Option(help="spectral, or mse; mse with --shortcut-frames 0 is the paper's.")
+        str,
+        typer.Option(
+            help="spectral, mse, or paper-vae (of --model vae); these two with --shortcut-frames 0 are the paper's."
+        ),
     ] = "spectral",
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
     batch: Annotated[int, typer.Option(min=1, help="Examples per step.")] = 4,
     crop: Annotated[int, typer.Option(min=4096, help="Samples per example.")] = 8192,
     waveform_weight: Annotated[float, typer.Option(help="Weight of the waveform term beside the spectral one.")] = 0.5,
     energy_weight: Annotated[float, typer.Option(help="Weight of the term that keeps the energy of each band.")] = 0.0,
+    kl_weight: Annotated[float, typer.Option(help="With --model vae: weight of the KL divergence, once up.")] = 0.01,
     validate_every: Annotated[int, typer.Option(min=1, help="Steps between two validations.")] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and examples.")] = 0,
     threads: Annotated[int | None, typer.Option(min=1, max=1024, help="Processor cores to use [default: all].")] = None,
@@ -457,6 +461,7 @@ def train(
         loss=loss,
         waveform_weight=waveform_weight,
         energy_weight=energy_weight,
+        kl_weight=kl_weight,
         learning_rate=learning_rate,
         validate_every=validate_every,
         seed=seed,
