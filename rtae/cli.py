@@ -501,6 +501,43 @@ def evaluate(
     evaluation_table(names, on, json)
 
 
+@app.command()
+def prior(
+    folder: Annotated[Path, typer.Argument(help="A folder of songs, nested, in any format and rate.")],
+    out: Annotated[Path, typer.Option(help="Folder of the training: its checkpoint.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="The model whose latents are learned.")] = "tiny",
+    minutes: Annotated[float, typer.Option(min=0.01, help="Train for so long.")] = 15.0,
+    held_out: Annotated[
+        Path | None, typer.Option("--held-out", help="Folder to measure on, instead of a tenth of the songs.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in --out.")] = False,
+    into: Annotated[Path | None, typer.Option(help="Folder to write it to [default: the model's own].")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights and examples.")] = 0,
+) -> None:
+    """Train what a model dreams with: how its latents move. Ctrl-C stops and keeps what was learned."""
+    require_extra("train", "torch", "lightning", "auraloss", "torchmetrics", "onnx", "safetensors")
+    from rtae.dreaming import training_prior
+    from rtae.training.prior import PriorConfig
+
+    training_prior(folder, model, out, PriorConfig(minutes=minutes, seed=seed), held_out, resume, into)
+
+
+@app.command()
+def sample(
+    target: Annotated[Path, typer.Argument(help="A .wav or .flac file.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="A model that has a prior: its name or folder.")] = "vae",
+    seconds: Annotated[float, typer.Option(help="Length.")] = 20.0,
+    temperature: Annotated[float, typer.Option(min=0, max=2, help="0: no chance at all; 1: as in music.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, max=65_535, help="The same seed makes the same music.")] = 0,
+    song: Annotated[Path | None, typer.Option("--continue", help="A song to go on from the end of.")] = None,
+    prior: Annotated[str, typer.Option(help="network, gaussian, or independent, the paper's.")] = "network",
+) -> None:
+    """Write music that a model makes up."""
+    from rtae.dreaming import sampling
+
+    sampling(target, model, prior, seconds, temperature, seed, find_source(song) if song else None)
+
+
 def require_extra(extra: str, *modules: str) -> None:
     """Raise MissingExtraError unless all of an extra's modules are installed."""
     from importlib.util import find_spec
