@@ -123,6 +123,13 @@ def find_source(name: Path) -> Path:
     return DEMO_PATH if str(name) == "demo" and not name.exists() else name
 
 
+def is_dream(song: Path) -> bool:
+    """Whether the model is to make the music up."""
+    from rtae.setup import DREAM
+
+    return str(song) == DREAM and not song.exists()
+
+
 def make_engine(model: str, hop: int, full_window: bool, quality: str = "HQ") -> Engine:
     """An engine with a model by name or path; quality: of the resampler."""
     from rtae.engine import Engine
@@ -163,7 +170,7 @@ def make_setup(
 @app.command()
 @with_parameters
 def play(
-    songs: Annotated[list[Path] | None, typer.Argument(help=SOURCE + " Several are played in a row.")] = None,
+    songs: Annotated[list[Path] | None, typer.Argument(help=SOURCE + " 'dream': made up.")] = None,
     model: Model = "small",
     second: Second = None,
     device: Device = None,
@@ -181,7 +188,7 @@ def play(
     from rtae.errors import DeviceError
     from rtae.live import play_songs
 
-    found = [find_source(song).resolve() for song in songs or [Path("demo")]]
+    found = [song if is_dream(song) else find_source(song).resolve() for song in songs or [Path("demo")]]
     setup = make_setup(model, second, device, None, mode, block, hop, loop)
     try:
         play_songs(setup, found, values, record, dry)
@@ -527,7 +534,7 @@ def sample(
     target: Annotated[Path, typer.Argument(help="A .wav or .flac file.")],
     model: Annotated[str, typer.Option("--model", "-m", help="A model that has a prior: its name or folder.")] = "vae",
     seconds: Annotated[float, typer.Option(help="Length.")] = 20.0,
-    temperature: Annotated[float, typer.Option(min=0, max=2, help="0: no chance at all; 1: as in music.")] = 1.0,
+    temperature: Annotated[float, typer.Option(min=0, max=2, help="0: no chance at all; 1: as in music.")] = 0.95,
     seed: Annotated[int, typer.Option(min=0, max=65_535, help="The same seed makes the same music.")] = 0,
     song: Annotated[Path | None, typer.Option("--continue", help="A song to go on from the end of.")] = None,
     prior: Annotated[str, typer.Option(help="network, gaussian, or independent, the paper's.")] = "network",
@@ -536,6 +543,21 @@ def sample(
     from rtae.dreaming import sampling
 
     sampling(target, model, prior, seconds, temperature, seed, find_source(song) if song else None)
+
+
+@app.command()
+def priors(
+    model: Annotated[str, typer.Argument(help="A model that has a prior, by its name or folder.")],
+    on: Annotated[Path, typer.Option(help="Folder of music that neither has met.")],
+    clips: Annotated[int, typer.Option(min=4, max=1000, help="Clips of 5 s of each kind.")] = 60,
+    seed: Annotated[int, typer.Option(min=0, max=65_535, help="Seed of the dreams.")] = 0,
+    temperature: Annotated[float, typer.Option(min=0, max=2, help="Of the dreams.")] = 0.95,
+    json: Json = None,
+) -> None:
+    """Measure how far what a model makes up is from music."""
+    from rtae.dreaming import prior_table
+
+    prior_table(model, on, clips, seed, temperature, json)
 
 
 def require_extra(extra: str, *modules: str) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import signal
 import threading
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.markup import escape
 from rich.progress import BarColumn, TextColumn
+from rich.table import Table
 
 from rtae.models import find
-from rtae.show import bar, clock, say, survey_folder
+from rtae.show import bar, check_json, clock, console, say, survey_folder, write_json
 
 if TYPE_CHECKING:
     from rtae.training.prior import PriorConfig
@@ -98,3 +101,20 @@ def sampling(
     )
     if turned_down > 0:
         say(f"Note: it was turned down by {turned_down:.1f} dB, since it went over full scale")
+
+
+def prior_table(model: str, on: Path, clips: int, seed: int, temperature: float, target: Path | None) -> None:
+    """`rtae priors`."""
+    from rtae.yardsticks import STATISTICS, compare
+
+    check_json(target)
+    with bar(TextColumn("{task.description}")) as progress:
+        task = progress.add_task("")
+        done = compare(find(model), on, clips, seed, temperature, lambda text: progress.update(task, description=text))
+    table = Table("what sounds", "clips", *STATISTICS, title=f"distance to music, in its standard deviations: {model}")
+    for name, row in done.distances.items():
+        table.add_row(escape(name), str(done.clips[name]), *(f"{row[kind]:.2f}" for kind in STATISTICS))
+    table.add_row("network nearer than independent", "", *(f"{done.nearer[kind]:.1f} x" for kind in STATISTICS))
+    console.print(table)
+    if target is not None:
+        write_json(target, asdict(done) | {"model": model, "seed": seed, "temperature": temperature})

@@ -121,7 +121,7 @@ PARAMETERS = (
         "",
         0,
         2,
-        1,
+        0.95,
         "linear",
         "How much chance there is in a dream: 0 none, 1 as much as in music.",
     ),
