@@ -146,7 +146,7 @@ class Independent(Prior):
 
     def draw(self, random: NDArray[np.float64], temperature: float) -> FloatArray:
         """See `Prior`."""
-        return self.mean + (math.sqrt(3) * temperature * random).astype(np.float32)
+        return np.asarray(self.mean + math.sqrt(3) * temperature * random, np.float32)
 
 
 class Gaussian(Prior):
@@ -305,7 +305,8 @@ class Dream:
         random = uniform(seed ^ DREAM_KEY, self.frame, skipped + count, self.prior.randoms)
         z = [self.prior.draw(values, temperature) for values in random.T]
         self.frame = frame + count
-        return np.array(z[skipped:], np.float32).reshape(count, self.prior.spec.latent_dim).T
+        made: FloatArray = np.array(z[skipped:], np.float32).reshape(count, self.prior.spec.latent_dim).T
+        return made
 
 
 KINDS: dict[str, Callable[[Path, ModelSpec], Prior]] = {

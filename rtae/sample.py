@@ -33,7 +33,8 @@ def heard_of(song: Path, model: OnnxModel) -> FloatArray:
     if whole < 1:
         raise AudioFileError(f"{song} is too short to be continued: give at least {model.spec.stride / own:.2f} s")
     frames = round(HEARD_SECONDS * model.spec.frame_rate)
-    return model.encode(mono[None])[0][:, :whole][:, -frames:]
+    heard: FloatArray = model.encode(mono[None])[0][:, :whole][:, -frames:]
+    return heard
 
 
 def decoded(

@@ -175,7 +175,8 @@ class Windows:
 
     def recent(self, seconds: float) -> FloatArray:
         """The newest latents of the first source's first channel, before the effects, (latent_dim, frames)."""
-        return self.latents.newest(round(seconds * self.model.spec.frame_rate))[0].copy()
+        newest: FloatArray = self.latents.newest(round(seconds * self.model.spec.frame_rate))[0].copy()
+        return newest
 
     def heard(self) -> int:
         """Samples whose sound was given out for good before this hop; below 0 at the start of a stream."""
