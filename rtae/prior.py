@@ -167,9 +167,9 @@ class Gaussian(Prior):
         """See `Prior`."""
         foreseen = (self.past - self.mean).reshape(-1) @ self.weights
         z = foreseen + temperature * (self.triangle @ normal(random))
-        z = (self.mean + np.clip(z, -REACH, REACH)).astype(np.float32)
-        self.past = np.concatenate([self.past[1:], z[None]])
-        return z
+        made: FloatArray = np.asarray(self.mean + np.clip(z, -REACH, REACH), np.float32)
+        self.past = np.concatenate([self.past[1:], made[None]])
+        return made
 
 
 class Network(Prior):
