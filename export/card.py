@@ -49,7 +49,11 @@ def describe_ratio(ratio: float) -> str:
 
 def training_lines(training: dict[str, Any]) -> list[str]:
     """What the model was trained with and what it reached."""
-    loss = {"spectral": "multi-resolution STFT and logarithmic waveform error", "mse": "mean squared error"}
+    loss = {
+        "spectral": "multi-resolution STFT and logarithmic waveform error",
+        "mse": "mean squared error",
+        "paper-vae": "sum of squared errors and KL divergence",
+    }
     return [
         f"{training['steps']} steps in {training['minutes']:.0f} minutes on {training['audio_minutes']:.0f} minutes of "
         f"audio in {training['tracks']} files; loss: {loss[training['loss']]}.",

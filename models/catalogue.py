@@ -20,7 +20,16 @@ from platformdirs import user_data_path
 
 from rtae.errors import ModelError
 from rtae.presets import RESERVED
-from rtae.spec import CARD_FILE, DECODER_FILE, ENCODER_FILE, LINEAR_FILE, SPEC_FILE, ModelSpec
+from rtae.spec import (
+    CARD_FILE,
+    DECODER_FILE,
+    ENCODER_FILE,
+    LINEAR_FILE,
+    PRIOR_FILE,
+    PRIOR_NETWORK_FILE,
+    SPEC_FILE,
+    ModelSpec,
+)
 
 FOLDER_VARIABLE = "RTAE_MODELS"
 CHECKPOINT_FILE = "checkpoint.safetensors"
@@ -30,7 +39,13 @@ LONGEST_NAME = 64
 MEGABYTE = 1 << 20
 # What belongs to a model, with the most bytes that each file may have; whatever else is in the folder stays there.
 NEEDED = {SPEC_FILE: 16 * MEGABYTE, ENCODER_FILE: 512 * MEGABYTE, DECODER_FILE: 512 * MEGABYTE}
-OPTIONAL = {CARD_FILE: 4 * MEGABYTE, LINEAR_FILE: 64 * MEGABYTE, CHECKPOINT_FILE: 2048 * MEGABYTE}
+OPTIONAL = {
+    CARD_FILE: 4 * MEGABYTE,
+    LINEAR_FILE: 64 * MEGABYTE,
+    CHECKPOINT_FILE: 2048 * MEGABYTE,
+    PRIOR_FILE: 16 * MEGABYTE,
+    PRIOR_NETWORK_FILE: 512 * MEGABYTE,
+}
 # A process of its own, as a malicious or broken model may crash or hang onnxruntime, and as this file must not need it.
 TRIAL = """
 import sys

@@ -123,6 +123,13 @@ def find_source(name: Path) -> Path:
     return DEMO_PATH if str(name) == "demo" and not name.exists() else name
 
 
+def is_dream(song: Path) -> bool:
+    """Whether the model is to make the music up."""
+    from rtae.setup import DREAM
+
+    return str(song) == DREAM and not song.exists()
+
+
 def make_engine(model: str, hop: int, full_window: bool, quality: str = "HQ") -> Engine:
     """An engine with a model by name or path; quality: of the resampler."""
     from rtae.engine import Engine
@@ -163,7 +170,7 @@ def make_setup(
 @app.command()
 @with_parameters
 def play(
-    songs: Annotated[list[Path] | None, typer.Argument(help=SOURCE + " Several are played in a row.")] = None,
+    songs: Annotated[list[Path] | None, typer.Argument(help=SOURCE + " 'dream': made up.")] = None,
     model: Model = "small",
     second: Second = None,
     device: Device = None,
@@ -181,7 +188,7 @@ def play(
     from rtae.errors import DeviceError
     from rtae.live import play_songs
 
-    found = [find_source(song).resolve() for song in songs or [Path("demo")]]
+    found = [song if is_dream(song) else find_source(song).resolve() for song in songs or [Path("demo")]]
     setup = make_setup(model, second, device, None, mode, block, hop, loop)
     try:
         play_songs(setup, found, values, record, dry)
@@ -410,7 +417,7 @@ def train(
     context: typer.Context,
     folder: Annotated[Path, typer.Argument(help="A folder of songs, nested, in any format and rate.")],
     out: Annotated[Path, typer.Option(help="Folder of the run: checkpoint, metrics.csv, previews.")],
-    model: Annotated[str, typer.Option("--model", "-m", help="Preset: large, small or tiny.")] = "small",
+    model: Annotated[str, typer.Option("--model", "-m", help="Preset: large, small, tiny or vae.")] = "small",
     minutes: Annotated[float | None, typer.Option(min=0.01, help="Train for so long [default: 60].")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Train for so many steps.")] = None,
     held_out: Annotated[
@@ -428,13 +435,17 @@ def train(
         bool, typer.Option("--symmetric", help="Pad on both sides: sees ahead, adds latency.")
     ] = False,
     loss: Annotated[
-        str, typer.Option(help="spectral, or mse; mse with --shortcut-frames 0 is the paper's.")
+        str,
+        typer.Option(
+            help="spectral, mse, or paper-vae (of --model vae); these two with --shortcut-frames 0 are the paper's."
+        ),
     ] = "spectral",
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
     batch: Annotated[int, typer.Option(min=1, help="Examples per step.")] = 4,
     crop: Annotated[int, typer.Option(min=4096, help="Samples per example.")] = 8192,
     waveform_weight: Annotated[float, typer.Option(help="Weight of the waveform term beside the spectral one.")] = 0.5,
     energy_weight: Annotated[float, typer.Option(help="Weight of the term that keeps the energy of each band.")] = 0.0,
+    kl_weight: Annotated[float, typer.Option(help="With --model vae: weight of the KL divergence, once up.")] = 0.01,
     validate_every: Annotated[int, typer.Option(min=1, help="Steps between two validations.")] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and examples.")] = 0,
     threads: Annotated[int | None, typer.Option(min=1, max=1024, help="Processor cores to use [default: all].")] = None,
@@ -457,6 +468,7 @@ def train(
         loss=loss,
         waveform_weight=waveform_weight,
         energy_weight=energy_weight,
+        kl_weight=kl_weight,
         learning_rate=learning_rate,
         validate_every=validate_every,
         seed=seed,
@@ -498,6 +510,58 @@ def evaluate(
     from rtae.evaluation_report import report
 
     report(names, on, json, picture, tracks, fresh)
+
+
+@app.command()
+def prior(
+    folder: Annotated[Path, typer.Argument(help="A folder of songs, nested, in any format and rate.")],
+    out: Annotated[Path, typer.Option(help="Folder of the training: its checkpoint.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="The model whose latents are learned.")] = "tiny",
+    minutes: Annotated[float, typer.Option(min=0.01, help="Train for so long.")] = 15.0,
+    held_out: Annotated[
+        Path | None, typer.Option("--held-out", help="Folder to measure on, instead of a tenth of the songs.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in --out.")] = False,
+    into: Annotated[Path | None, typer.Option(help="Folder to write it to [default: the model's own].")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights and examples.")] = 0,
+) -> None:
+    """Train what a model dreams with: how its latents move. Ctrl-C stops and keeps what was learned."""
+    require_extra("train", "torch", "lightning", "auraloss", "torchmetrics", "onnx", "safetensors")
+    from rtae.dreaming import training_prior
+    from rtae.training.prior import PriorConfig
+
+    training_prior(folder, model, out, PriorConfig(minutes=minutes, seed=seed), held_out, resume, into)
+
+
+@app.command()
+def sample(
+    target: Annotated[Path, typer.Argument(help="A .wav or .flac file.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="A model that has a prior: its name or folder.")] = "vae",
+    seconds: Annotated[float, typer.Option(help="Length.")] = 20.0,
+    temperature: Annotated[float, typer.Option(min=0, max=2, help="0: no chance at all; 1: as in music.")] = 0.95,
+    seed: Annotated[int, typer.Option(min=0, max=65_535, help="The same seed makes the same music.")] = 0,
+    song: Annotated[Path | None, typer.Option("--continue", help="A song to go on from the end of.")] = None,
+    prior: Annotated[str, typer.Option(help="network, gaussian, or independent, the paper's.")] = "network",
+) -> None:
+    """Write music that a model makes up."""
+    from rtae.dreaming import sampling
+
+    sampling(target, model, prior, seconds, temperature, seed, find_source(song) if song else None)
+
+
+@app.command()
+def priors(
+    model: Annotated[str, typer.Argument(help="A model that has a prior, by its name or folder.")],
+    on: Annotated[Path, typer.Option(help="Folder of music that neither has met.")],
+    clips: Annotated[int, typer.Option(min=4, max=1000, help="Clips of 5 s of each kind.")] = 60,
+    seed: Annotated[int, typer.Option(min=0, max=65_535, help="Seed of the dreams.")] = 0,
+    temperature: Annotated[float, typer.Option(min=0, max=2, help="Of the dreams.")] = 0.95,
+    json: Json = None,
+) -> None:
+    """Measure how far what a model makes up is from music."""
+    from rtae.dreaming import prior_table
+
+    prior_table(model, on, clips, seed, temperature, json)
 
 
 def require_extra(extra: str, *modules: str) -> None:

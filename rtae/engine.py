@@ -23,7 +23,7 @@ from rtae.errors import ParameterError
 from rtae.params import Snapshot
 from rtae.resample import Converter, Resampling, converters
 from rtae.ring import Ring
-from rtae.window import Model, Windows
+from rtae.window import Dreamer, Model, Windows
 
 FloatArray = NDArray[np.float32]
 DEFAULT_HOP = 2048
@@ -100,10 +100,11 @@ class Engine:
         self.prepare(model.spec.sample_rate, 1)
 
     # -- preparation -------------------------------------------------------------------------------------------------
-    def prepare(self, rate: int, channels: int, second: bool = False) -> None:
+    def prepare(self, rate: int, channels: int, second: bool = False, dream: Dreamer | None = None) -> None:
         """Get ready for audio of this rate and so many channels; forgets everything. Raises ParameterError.
 
         second: there is a second source, with as many channels, whose latents the parameter `interpolation` mixes in.
+        dream: makes up the latents of the first source, whose audio is heard dry only.
         """
         if not LOWEST_RATE <= rate <= HIGHEST_RATE:
             raise ParameterError(f"the sample rate is {rate}; allowed are {LOWEST_RATE} to {HIGHEST_RATE} Hz")
@@ -112,7 +113,7 @@ class Engine:
         self.rate, self.channels = rate, channels
         self.rows = 2 * channels if second else channels
         self.windows = Windows(
-            self.model, channels, self.hop, self.crossfade, self.full_window, sources=self.rows // channels
+            self.model, channels, self.hop, self.crossfade, self.full_window, self.rows // channels, dream
         )
         self.ratio = Fraction(rate, self.model.spec.sample_rate)
         chunk = self.chunk_end(0)

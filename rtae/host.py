@@ -33,11 +33,13 @@ from rtae.guard import Guard
 from rtae.loopback import Probe
 from rtae.params import Snapshot
 from rtae.performance import save as save_performance
+from rtae.prior import Dream, load_network
 from rtae.runtime import OnnxModel
 from rtae.session import Session
-from rtae.setup import HUNG, MICROPHONE, SOURCES, Setup
+from rtae.setup import DREAM, HUNG, MICROPHONE, SOURCES, Setup
 from rtae.shared import SharedState
 from rtae.source import FileSource, open_source
+from rtae.spec import ModelSpec
 from rtae.tune import smallest_hop
 
 FloatArray = NDArray[np.float32]
@@ -88,8 +90,13 @@ class Server:
         fresh = open_source(source, session.rate, session.channels, setup.loop)
         if fresh is not None:
             fresh.seek(position)
+        dream = self.make_dream(source, setup.model, session.engine.model.spec)
         old = session.first
-        session.change(lambda: setattr(session, "first", fresh))
+
+        def swap() -> None:
+            session.first, session.dream = fresh, dream
+
+        session.change(swap)
         if old is not None:
             old.close()
         self.setup = replace(setup, source=source)
@@ -141,10 +148,11 @@ class Server:
         """Another model. It is loaded while the old one plays."""
         session, setup = self.ready()
         engine = self.make_engine(OnnxModel.load(Path(folder)), setup, session.rate, session.channels)
+        dream = self.make_dream(setup.source, folder, engine.model.spec)
         engine.prepare(session.rate, session.channels, second=session.second is not None)
 
         def swap() -> None:
-            session.engine = engine
+            session.engine, session.dream = engine, dream
             if session.guard is not None and self.stream is not None:
                 session.guard.set_loop(*self.loop_delays(session, self.stream))
 
@@ -323,6 +331,7 @@ class Server:
             session.microphone = live
             session.flags = lambda: stream.underflows + stream.overflows
             session.first = open_source(setup.source, stream.rate, channels, setup.loop)
+            session.dream = self.make_dream(setup.source, setup.model, model.spec)
             session.second = open_source(setup.second, stream.rate, channels) if setup.second else None
             if session.first is not None:
                 session.first.seek(setup.position)
@@ -339,6 +348,10 @@ class Server:
             self.stream = self.session = None
             stream.close()
             raise
+
+    def make_dream(self, source: str, folder: str, model: ModelSpec) -> Dream | None:
+        """What source A dreams with, if it does. Raises ModelError where the model has no prior."""
+        return Dream(load_network(Path(folder), model)) if source == DREAM else None
 
     def make_engine(self, model: OnnxModel, setup: Setup, rate: int, channels: int) -> Engine:
         """An engine that is warm: what its first hops would take the time for has been done."""

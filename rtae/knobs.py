@@ -36,6 +36,7 @@ RANDOM_RANGES: Mapping[str, tuple[float, float]] = {
     "blur": (0, 0.3),
     "echo": (0, 0.8),
     "map_pull": (0, 0.5),
+    "dream_temperature": (0.7, 1.1),
     "map_x": (-3, 3),
     "map_y": (-3, 3),
     **{f"macro_{number}": (-2.0, 2.0) for number in range(1, 9)},

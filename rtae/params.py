@@ -115,6 +115,17 @@ PARAMETERS = (
     Parameter(
         "quantise", "Quantise", "", 0, 4, 0, "linear", "Latents are rounded to steps of so many standard deviations."
     ),
+    Parameter(
+        "dream_temperature",
+        "Dream temperature",
+        "",
+        0,
+        2,
+        0.95,
+        "linear",
+        "How much chance there is in a dream: 0 none, 1 as much as in music.",
+    ),
+    Parameter("dream_seed", "Dream seed", "", 0, 65_535, 0, "whole", "The same seed dreams the same music."),
     Parameter("freeze", "Freeze", "", 0, 1, 0, "switch", "1 holds the latest latents and loops them; 0 lets go."),
     Parameter("freeze_length", "Freeze length", "s", 0.01, 2, 0.25, "log", "How much of the latents freeze loops."),
     Parameter("blur", "Blur", "s", 0, 1, 0, "linear", "Latents are averaged over so much of their past."),

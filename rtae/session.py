@@ -24,11 +24,13 @@ from rtae.feed import Feed
 from rtae.guard import Guard
 from rtae.params import Snapshot
 from rtae.performance import Log
+from rtae.prior import Dream
 from rtae.shared import SharedState, Status
 from rtae.source import Source, to_channels
 
 FloatArray = NDArray[np.float32]
 GATE_SECONDS = 0.01
+HEARD_SECONDS = 2.0  # of what sounded that a dream goes on behind
 BLOCK = 512
 LOAD_SMOOTHING = 0.05
 
@@ -44,6 +46,7 @@ class Session:
         self.first: Source | None = None
         self.second: Source | None = None
         self.microphone = False
+        self.dream: Dream | None = None  # in place of what source A would be encoded to
         self.playing = False
         self.open = 0.0  # the gate, 0 to 1
         self.debt = 0  # samples of input to drop, since silence was taken in their place
@@ -96,7 +99,9 @@ class Session:
 
     def prepare(self) -> None:
         """The engine, for the sources there are. A file's sound comes at once; a microphone waits as it must."""
-        self.engine.prepare(self.rate, self.channels, second=self.second is not None)
+        if self.dream is not None:  # it goes on behind what sounded, if that was this model's
+            self.dream.listen(self.engine.windows.recent(HEARD_SECONDS))
+        self.engine.prepare(self.rate, self.channels, second=self.second is not None, dream=self.dream)
         self.end_performance()  # it ends where the engine starts afresh
         self.given = 0
         self.skip = 0 if self.microphone else self.engine.latency.total

@@ -9,7 +9,8 @@ from rtae.audio.stream import Request
 from rtae.errors import ParameterError
 
 MICROPHONE = "microphone"
-GENERATORS = ("silence", "tone", "noise")
+DREAM = "dream"  # silence to the ear, while the model's prior makes the latents up
+GENERATORS = ("silence", "tone", "noise", DREAM)
 SOURCES = (*GENERATORS, MICROPHONE)
 HUNG = 70  # exit code of the audio process: the sound server froze, and PortAudio with it
 MODES: Mapping[str, tuple[int, float, float]] = {

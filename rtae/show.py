@@ -371,6 +371,8 @@ def training(
             progress.update(task, completed=at.progress, description=line)
             if at.si_sdr is not None:
                 say(f"step {at.step}: loss {at.loss:.3f}, SI-SDR {at.si_sdr:.2f} dB, MR-STFT {at.mr_stft:.3f}")
+            if at.warning:
+                say(f"  warning: {at.warning}")
 
         module = train(config, material, out, report, resume, held, start=begin)
     done = module.progress() >= 1

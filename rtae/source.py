@@ -191,7 +191,7 @@ class FileSource:
 
 
 class Generator:
-    """Silence, a tone of 440 Hz or white noise, at -12 dBFS, without end."""
+    """Silence, a tone of 440 Hz or white noise, at -12 dBFS, without end; a dream, which makes no sound of its own."""
 
     KINDS = GENERATORS
 

@@ -44,6 +44,18 @@ class Model(Protocol):
         ...
 
 
+class Dreamer(Protocol):
+    """Makes latents up in place of an encoder; `rtae.prior.Dream` is one."""
+
+    def reset(self) -> None:
+        """Frame 0 comes next."""
+        ...
+
+    def latents(self, frame: int, count: int, temperature: float, seed: int) -> FloatArray:
+        """Frames from this absolute number on, (latent_dim, count)."""
+        ...
+
+
 def grid_up(samples: int, stride: int) -> int:
     """The next multiple of the stride."""
     return -(-samples // stride) * stride
@@ -54,11 +66,19 @@ class Windows:
 
     sources: 1, or 2 whose latents are interpolated; the channels of the second one follow those of the first.
     hop: samples per step, a whole number of strides; crossfade: samples, at most a hop.
+    dream: makes up the latents of the first source, whose audio then does not matter.
     delay: samples by which what `step` returns is behind what it was given.
     """
 
     def __init__(
-        self, model: Model, channels: int, hop: int, crossfade: int, full: bool = False, sources: int = 1
+        self,
+        model: Model,
+        channels: int,
+        hop: int,
+        crossfade: int,
+        full: bool = False,
+        sources: int = 1,
+        dream: Dreamer | None = None,
     ) -> None:
         spec, reach = model.spec, model.spec.reach
         if hop < 1 or hop % spec.stride:
@@ -67,6 +87,7 @@ class Windows:
             raise ParameterError(f"crossfade is {crossfade}; allowed are 0 to the hop, {hop} samples")
         self.model, self.channels, self.hop, self.crossfade = model, channels, hop, crossfade
         self.rows = channels * sources
+        self.dream = dream
         self.full = full or reach is None
         self.encoder_past = reach.encoder_past if reach else spec.window
         self.decoder_past = reach.decoder_past if reach else spec.window // spec.stride
@@ -94,6 +115,8 @@ class Windows:
         self.encoded = 0  # frames whose latents are known
         self.audio: FloatArray = np.zeros((self.rows, 0), np.float32)
         self.latents.clear()
+        if self.dream is not None:
+            self.dream.reset()
         self.effects.reset()
         self.tail: FloatArray = np.zeros((self.channels, self.crossfade), np.float32)
         self.bent = self.latents.newest(0)  # the newest hop's latents after the effects, to look at
@@ -105,7 +128,7 @@ class Windows:
         self.end += self.hop
         self.audio = np.concatenate([self.audio, block], axis=1)[:, -self.kept_samples :]
         try:
-            self.encode()
+            self.encode(values)
             fresh = self.decode(values)
         except Exception:  # whatever a model or its runtime raises: the sound goes on
             self.failures += 1
@@ -119,11 +142,16 @@ class Windows:
         self.tail = fresh[:, self.hop :]
         return out[:, : self.hop]
 
-    def encode(self) -> None:
+    def encode(self, values: Snapshot) -> None:
         """Latents of the frames that this hop completes."""
         stride = self.model.spec.stride
         ready = (self.end - self.encoder_wait) // stride
         if ready <= self.encoded:
+            return
+        dreamt = self.dreamt(ready, values)
+        if dreamt is not None and self.rows == self.channels:
+            self.latents.append(dreamt)
+            self.encoded = ready
             return
         oldest = self.end - self.audio.shape[1]
         wanted = 0 if self.full else self.encoded * stride - self.encoder_past
@@ -131,10 +159,24 @@ class Windows:
         z = self.model.encode(self.audio[:, start - oldest :])
         first = start // stride
         # A whole window says anew what will be heard of it; what was heard already stays as it was.
-        again = max(first, self.heard() // stride) if self.full else self.encoded
+        again = max(first, self.heard() // stride) if self.full and dreamt is None else self.encoded
         self.latents.cut(self.encoded - again)
-        self.latents.append(z[:, :, min(again, self.encoded) - first : ready - first])
+        z = z[:, :, min(again, self.encoded) - first : ready - first]
+        self.latents.append(z if dreamt is None else np.concatenate([dreamt, z[self.channels :]]))
         self.encoded = ready
+
+    def dreamt(self, ready: int, values: Snapshot) -> FloatArray | None:
+        """The new frames of a dream, the same in every channel; None where nobody dreams."""
+        if self.dream is None:
+            return None
+        count = ready - self.encoded
+        z = self.dream.latents(self.encoded, count, values["dream_temperature"], int(values["dream_seed"]))
+        return np.repeat(z[None], self.channels, axis=0)
+
+    def recent(self, seconds: float) -> FloatArray:
+        """The newest latents of the first source's first channel, before the effects, (latent_dim, frames)."""
+        newest: FloatArray = self.latents.newest(round(seconds * self.model.spec.frame_rate))[0].copy()
+        return newest
 
     def heard(self) -> int:
         """Samples whose sound was given out for good before this hop; below 0 at the start of a stream."""

@@ -11,13 +11,19 @@ from rtae.nets.config import LARGE, PRESETS, SMALL, TINY, WINDOW, Layer, NetConf
 from rtae.nets.linear import LinearCode
 from rtae.nets.reach import computed_reach, measured_reach
 
-SHAPES = {"large": (32, 4596), "small": (16, 2299), "tiny": (16, 575)}  # (latent_dim, frames) of one window
+SHAPES = {
+    "large": (32, 4596),
+    "small": (16, 2299),
+    "tiny": (16, 575),
+    "vae": (16, 575),
+}  # (latent_dim, frames) of one window
 ENCODER_LAYERS = {
     "large": {"conv": 3, "max_pool": 1},
     "small": {"conv": 3, "avg_pool": 1, "max_pool": 1},
     "tiny": {"conv": 6, "avg_pool": 1, "max_pool": 1},
 }
-DECODER_LAYERS = {"large": {"up": 4}, "small": {"up": 5}, "tiny": {"up": 8}}
+ENCODER_LAYERS["vae"] = ENCODER_LAYERS["tiny"]
+DECODER_LAYERS = {"large": {"up": 4}, "small": {"up": 5}, "tiny": {"up": 8}, "vae": {"up": 8}}
 TORCH_ATOL = 1e-5  # full scale; lengths take different kernels; measured 8e-7
 LINEAR_ATOL = 1e-5  # full scale, float32 sums of 192 products; measured 3e-6
 

@@ -43,6 +43,7 @@ PRESETS = {
     "small": "48 samples become 16 values. Close to the original: the one to begin with.",
     "tiny": "192 samples become 16 values. Trains and plays with the least work, and sounds rough.",
     "large": "24 samples become 32 values. The most faithful; give it hours.",
+    "vae": "As tiny, with latents that are spread as evenly as chance would spread them.",
 }
 FROM_WORDS = "Goes on from {name}, and keeps its network: it gets used to your songs sooner."
 WELCOME = "Choose a folder of songs, or drop one here, and press Start. A tenth of them is held out to measure on."

@@ -20,6 +20,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "Noise": ("noise_amount", "noise_share", "noise_speed", "noise_seed", "random_mix", "gain_noise"),
     "Time": ("freeze", "freeze_length", "blur", "echo", "echo_time"),
     "Blend": ("interpolation",),
+    "Dream": ("dream_temperature", "dream_seed"),
     "Shape": ("latent_scale", "quantise", "drop", "permute"),
     "Macros": tuple(f"macro_{number}" for number in range(1, MACROS + 1)),
 }

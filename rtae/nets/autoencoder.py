@@ -4,7 +4,8 @@
 
 The analysis and synthesis filterbanks start as the best linear code of the latent's size (`rtae.nets.linear`), the
 last layer of either stack starts at zero: so training starts at what is linearly possible and adds what is not.
-With `shortcut_frames=0` the stacks stand alone, as in the paper.
+With `shortcut_frames=0` the stacks stand alone, as in the paper. In a variational autoencoder z is the mean of a normal
+distribution whose variance a second head gives: training draws from it, everything else uses the mean.
 
 Padding is constant on the left, and what is over goes to the right: frame k covers the samples
 [k * stride, (k + 1) * stride) whatever the length of the audio, so windows on the stride grid agree where they overlap.
@@ -17,6 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rtae.nets.config import Kind, Layer, NetConfig
+
+START_LOG_VARIANCE = -4.6  # a deviation of a tenth of the latents' own: 20 dB of room over the noise
+LOG_VARIANCE_RANGE = (-14.0, 6.0)
 
 
 def left_padding(layer: Layer, causal: bool) -> int:
@@ -100,6 +104,24 @@ class Encoder(nn.Module):
         return z if self.analysis is None else z + self.analysis(x)
 
 
+class VariationalEncoder(Encoder):
+    """Audio to the distributions of latents: `forward` gives their means."""
+
+    def __init__(self, config: NetConfig) -> None:
+        super().__init__(config)
+        self.spread = Convolution(self.stack[-1].conv.in_channels, config.encoder[-1], config.causal)
+        nn.init.zeros_(self.spread.conv.weight)
+        nn.init.constant_(self.spread.conv.bias, START_LOG_VARIANCE)
+
+    def distribution(self, audio: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and logarithm of the variance of the latents, each (batch, latent_dim, frames)."""
+        x = functional.pad(audio, (0, self.padding))
+        features = self.stack[:-1](x)
+        mean = self.stack[-1](features)
+        mean = mean if self.analysis is None else mean + self.analysis(x)
+        return mean, self.spread(features).clamp(*LOG_VARIANCE_RANGE)
+
+
 class Decoder(nn.Module):
     """Latents to audio."""
 
@@ -121,7 +143,7 @@ class Autoencoder(nn.Module):
     def __init__(self, config: NetConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config)
+        self.encoder = (VariationalEncoder if config.variational else Encoder)(config)
         self.decoder = Decoder(config)
 
     def forward(self, audio: Tensor) -> Tensor:
@@ -129,10 +151,12 @@ class Autoencoder(nn.Module):
         return self.decoder(self.encoder(audio))[..., : audio.shape[-1]]
 
     @torch.no_grad()
-    def start_from_linear(self, basis: Tensor) -> None:
+    def start_from_linear(self, basis: Tensor, deviation: Tensor | None = None) -> None:
         """Set the shortcut to a linear code and silence the stacks.
 
         basis: (latent_dim, stride), orthonormal rows, as from `rtae.nets.linear.LinearCode`; rows of zeros are unused.
+        deviation: (latent_dim,), of the code's values; where given, the latents start divided by it, at unit variance,
+        which is what the prior of a variational autoencoder expects.
         """
         analysis, synthesis = self.encoder.analysis, self.decoder.synthesis
         if analysis is None or synthesis is None:
@@ -141,8 +165,9 @@ class Autoencoder(nn.Module):
         for conv in (analysis.conv, synthesis.conv):
             nn.init.zeros_(conv.weight)
             nn.init.zeros_(conv.bias)
-        analysis.conv.weight[:, 0, -stride:] = basis  # the newest frame of what the filter sees
-        synthesis.conv.weight[:, 0, :stride] = basis  # the first frame of what a latent sounds in
+        scale = torch.ones(len(basis)) if deviation is None else deviation
+        analysis.conv.weight[:, 0, -stride:] = basis / scale[:, None]  # the newest frame of what the filter sees
+        synthesis.conv.weight[:, 0, :stride] = basis * scale[:, None]  # the first frame of what a latent sounds in
         for stack in (self.encoder.stack, self.decoder.stack):
             last = stack[-1].conv
             nn.init.zeros_(last.weight)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from rtae.errors import ModelError
@@ -44,6 +44,8 @@ class NetConfig:
     shortcut_frames: length of the linear shortcut's filters, in frames: 0 is no shortcut (the plain stack), 1 a block
         code, more a lapped one that reaches into the past only.
     causal: all padding on the left, so that no frame depends on what follows it.
+    variational: a second head beside the last layer of the encoder gives the logarithm of each latent's variance, which
+        training needs and playing does not.
     """
 
     preset: str
@@ -56,6 +58,7 @@ class NetConfig:
     causal: bool = True
     sample_rate: int = SAMPLE_RATE
     leak: float = field(default=0.1)
+    variational: bool = False
 
     def __post_init__(self) -> None:
         for name, stack, last in (("encoder", self.encoder, self.latent_dim), ("decoder", self.decoder, 1)):
@@ -143,7 +146,8 @@ TINY = NetConfig(
         up(1, 16, 4),
     ),
 )
-PRESETS = {net.preset: net for net in (LARGE, SMALL, TINY)}
+VAE = replace(TINY, preset="vae", variational=True)
+PRESETS = {net.preset: net for net in (LARGE, SMALL, TINY, VAE)}
 
 
 def preset(name: str) -> NetConfig:

@@ -17,26 +17,35 @@ from numpy.typing import NDArray
 from rtae.errors import ModelError
 
 FloatArray = NDArray[np.float32]
+SMALLEST_DEVIATION = 1e-5  # -100 dBFS
 
 
 @dataclass(frozen=True)
 class LinearCode:
-    """basis: (latent_dim, stride) float32 with orthonormal rows, the strongest first; rows beyond `stride` are zero."""
+    """basis: (latent_dim, stride) float32 with orthonormal rows, the strongest first; rows beyond `stride` are zero.
+
+    deviation: (latent_dim,), root mean square of each value over the audio it was fitted to, 1 for those that are
+        always zero; known after `fit` only, since no file keeps it.
+    """
 
     basis: FloatArray
+    deviation: FloatArray | None = None
 
     @classmethod
     def fit(cls, pieces: Iterable[NDArray[np.floating]], stride: int, latent_dim: int) -> LinearCode:
         """The code of pieces of mono audio, each (samples,); what is over a whole number of frames is left out."""
-        correlation = np.zeros((stride, stride))
+        correlation, count = np.zeros((stride, stride)), 0
         for piece in pieces:
             frames = piece[: len(piece) // stride * stride].reshape(-1, stride).astype(np.float64)
             correlation += frames.T @ frames
-        _, vectors = np.linalg.eigh(correlation)
+            count += len(frames)
+        energies, vectors = np.linalg.eigh(correlation)
         basis = np.zeros((latent_dim, stride), np.float32)
         kept = min(latent_dim, stride)
         basis[:kept] = vectors[:, ::-1].T[:kept]
-        return cls(basis)
+        deviation = np.zeros(latent_dim, np.float32)
+        deviation[:kept] = np.sqrt(np.maximum(energies[::-1][:kept], 0) / max(count, 1))
+        return cls(basis, np.where(deviation > SMALLEST_DEVIATION, deviation, np.float32(1)))
 
     def save(self, path: Path) -> None:
         """Write the basis as .npy, beside and renamed. Raises OSError."""

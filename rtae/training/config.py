@@ -23,7 +23,13 @@ class TrainConfig:
     steps, minutes: the budget; one of them may be None. Minutes count training time over all resumptions.
     crop: samples of one training example; batch: examples per step.
     loss: "spectral" is the multi-resolution STFT distance plus `waveform_weight` times the logarithmic waveform error
-        and `energy_weight` times the error of the energies in bands; "mse" is the paper's.
+        and `energy_weight` times the error of the energies in bands; "mse" is the paper's; "paper-vae" is that of its
+        variational autoencoder, the sum of squared errors and KL, of variational networks only.
+    kl_weight: in variational networks, of the KL divergence from the standard normal distribution, summed over
+        dimensions, averaged over time and batch, beside the other losses. It rises log-linearly from a thousandth over
+        the share `kl_warmup` of the budget, which can be short since the start is the linear code. Beside half a
+        logarithmic waveform error, 0.002 would be the weight of an estimated observation noise (sigma-VAE, arXiv
+        2006.13202) for frames of 192 samples.
     learning_rate: the peak; it warms up over `warmup` steps and falls along a cosine to a twentieth.
     freeze_norm_at: share of the budget after which batch norm keeps its statistics, so that the rest of the training
         sees the very network that will be exported.
@@ -40,6 +46,8 @@ class TrainConfig:
     loss: str = "spectral"
     waveform_weight: float = 0.5
     energy_weight: float = 0.0
+    kl_weight: float = 0.01
+    kl_warmup: float = 0.02
     learning_rate: float = 1e-3
     shortcut_rate: float = 0.1
     warmup: int = 200
@@ -61,7 +69,11 @@ class TrainConfig:
             "waveform_weight must lie in [0, 1000]": 0 <= self.waveform_weight <= 1000,
             "energy_weight must lie in [0, 1000]": 0 <= self.energy_weight <= 1000,
             "seed must lie in [0, 2^32)": isinstance(self.seed, int) and 0 <= self.seed < 2**32,
-            "loss must be 'spectral' or 'mse'": self.loss in ("spectral", "mse"),
+            "kl_weight must lie in [0, 1000]": 0 <= self.kl_weight <= 1000,
+            "kl_warmup must lie in [0, 1]": 0 <= self.kl_warmup <= 1,
+            "loss must be 'spectral', 'mse' or 'paper-vae'": self.loss in ("spectral", "mse", "paper-vae"),
+            "loss 'paper-vae' needs a network that is variational, as of --model vae": self.net.variational
+            or self.loss != "paper-vae",
             "learning_rate must lie in (0, 1)": 0 < self.learning_rate < 1,
             "ema must lie in [0, 1)": 0 <= self.ema < 1,
             "validate_every must be at least 1": self.validate_every >= 1,

@@ -69,11 +69,12 @@ class BandEnergy(nn.Module):
 
 
 class TrainingLoss(nn.Module):
-    """The loss of a configuration: "spectral" or "mse" (see `TrainConfig`)."""
+    """The loss of a configuration: "spectral", "mse" or "paper-vae" (see `TrainConfig`), without the KL divergence."""
 
     def __init__(self, kind: str, waveform_weight: float, energy_weight: float = 0.0) -> None:
         super().__init__()
         self.spectral = spectral_distance() if kind == "spectral" else None
+        self.sums = kind == "paper-vae"
         self.waveform_weight = waveform_weight
         self.energy_weight = energy_weight
         self.energy = BandEnergy()
@@ -81,7 +82,8 @@ class TrainingLoss(nn.Module):
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """(batch, 1, samples) twice -> a scalar."""
         if self.spectral is None:
-            return (output - target).square().mean()
+            squares = (output - target).square()
+            return squares.sum() if self.sums else squares.mean()
         loss: Tensor = self.spectral(output, target) + self.waveform_weight * waveform_error(output, target)
         return loss + self.energy_weight * self.energy(output, target) if self.energy_weight else loss
 

@@ -18,6 +18,7 @@ from rtae.nets.autoencoder import Autoencoder
 from rtae.training.checkpoint import Checkpoint
 from rtae.training.config import TrainConfig
 from rtae.training.losses import TrainingLoss, quality, spectral_distance
+from rtae.training.variational import LatentFigures, divergence, draw, kl_weight
 
 FINAL_RATE = 0.05
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -57,6 +58,8 @@ class TrainingModule(lightning.LightningModule):
         self.started = monotonic()
         self.moments: dict[str, Tensor] = {}
         self.losses: list[float] = []
+        self.parts: list[tuple[float, float]] = []  # of a variational network's losses: reconstruction, KL divergence
+        self.latents = LatentFigures()
         self.results: list[TrackQuality] = []
 
     # -- where the training stands -----------------------------------------------------------------------------------
@@ -132,7 +135,7 @@ class TrainingModule(lightning.LightningModule):
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         """(batch, 1, crop) -> the loss. Raises TrainingError where it is not a number."""
-        loss: Tensor = self.loss(self.net(batch), batch)
+        loss = self.variational_loss(batch) if self.config.net.variational else self.loss(self.net(batch), batch)
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"The loss is {float(loss.detach())} at step {self.step}. The last good checkpoint is kept; "
@@ -140,6 +143,16 @@ class TrainingModule(lightning.LightningModule):
             )
         self.losses.append(float(loss.detach()))
         return loss
+
+    def variational_loss(self, batch: Tensor) -> Tensor:
+        """Reconstruction from a draw, and the weighted KL divergence, summed over dimensions and averaged over time."""
+        mean, log_variance = self.net.encoder.distribution(batch)
+        z = draw(mean, log_variance, self.config.seed, self.step)
+        reconstruction: Tensor = self.loss(self.net.decoder(z)[..., : batch.shape[-1]], batch)
+        nats = divergence(mean, log_variance)
+        kl = nats.sum() if self.config.loss == "paper-vae" else nats.sum(dim=1).mean()
+        self.parts.append((float(reconstruction.detach()), float(kl.detach())))
+        return reconstruction + kl_weight(self.config, self.progress()) * kl
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """A step of the weights, of their average and of the count: nobody sees one without the others."""
@@ -171,11 +184,13 @@ class TrainingModule(lightning.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last validation."""
-        self.results = []
+        self.results, self.latents = [], LatentFigures()
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Measure the averaged network on one held-out track: (name, (1, 1, samples))."""
         (name,), target = batch
         with self.averaged() as net:
             output = net(target)
+            if self.config.net.variational:
+                self.latents.add(*net.encoder.distribution(target))
         self.results.append(TrackQuality(name, *quality(output, target, self.distance), target, output))

@@ -34,6 +34,7 @@ from rtae.training.checkpoint import CHECKPOINT_FILE, Checkpoint
 from rtae.training.config import TrainConfig
 from rtae.training.data import Crops, Survey, Track, split, survey
 from rtae.training.module import TrainingModule
+from rtae.training.variational import kl_weight
 
 FOREVER = 1 << 40
 HELD_OUT_SECONDS = 10
@@ -58,12 +59,21 @@ class Report:
     seconds_left: float
     si_sdr: float | None = None
     mr_stft: float | None = None
+    warning: str = ""
 
 
 def middle(track: Track, seconds: float) -> NDArray[np.float32]:
     """Up to so many seconds around the middle of a track, (samples,)."""
     most = round(seconds * track.model_rate)
     return track.read(max(0, (track.samples - most) // 2), most)
+
+
+def variational_columns(module: TrainingModule) -> dict[str, float]:
+    """What metrics.csv says besides of a variational network: both parts of the loss, and its latents."""
+    parts = np.mean(module.parts, axis=0) if module.parts else np.full(2, np.nan)
+    weight = kl_weight(module.config, module.progress())
+    training = {"reconstruction": float(parts[0]), "training_kl": float(parts[1]), "kl_weight": weight}
+    return training | module.latents.columns()
 
 
 class HeldOut(Dataset[tuple[str, Tensor]]):
@@ -112,13 +122,15 @@ class Keeper(Callback):
             return
         si_sdr = float(np.mean([r.si_sdr for r in module.results]))
         mr_stft = float(np.mean([r.mr_stft for r in module.results]))
-        state = replace(self.state(module), si_sdr=si_sdr, mr_stft=mr_stft)
+        warning = module.latents.warning() if module.config.net.variational else ""
+        state = replace(self.state(module), si_sdr=si_sdr, mr_stft=mr_stft, warning=warning)
         self.write_row(module, state)
         for number, result in enumerate(module.results[:PREVIEWS], 1):
             self.write_preview(
                 f"{number}-{result.name[:60]}", result.target, result.output, module.config.net.sample_rate
             )
         module.losses.clear()
+        module.parts.clear()
         self.save(module)
         self.report(state)
         self.last = monotonic()
@@ -144,7 +156,7 @@ class Keeper(Callback):
 
     def write_progress(self, state: Report) -> None:
         """progress.json, for whoever watches from another process; what is not known yet is null."""
-        known = {name: value for name, value in asdict(state).items() if value is not None}
+        known = {name: value for name, value in asdict(state).items() if isinstance(value, int | float)}
         facts = {name: value if math.isfinite(value) else None for name, value in known.items()}
         beside = self.run / (PROGRESS_FILE + ".part")
         with suppress(OSError):  # a full disk, or a watcher that has it open (Windows), is no reason to end a training
@@ -167,11 +179,12 @@ class Keeper(Callback):
         new = not path.exists()
         loss = float(np.mean(module.losses)) if module.losses else float("nan")
         values = (module.step, module.elapsed(), loss, state.si_sdr, state.mr_stft, module.learning_rate(), self.speed)
+        more = variational_columns(module) if module.config.net.variational else {}
         with path.open("a", newline="") as out:
             writer = csv.writer(out)
             if new:
-                writer.writerow(COLUMNS)
-            writer.writerow([values[0], *(f"{value:.6g}" for value in values[1:])])
+                writer.writerow([*COLUMNS, *more])
+            writer.writerow([values[0], *(f"{value:.6g}" for value in (*values[1:], *more.values()))])
 
     def write_preview(self, name: str, target: Tensor, output: Tensor, rate: int) -> None:
         """The track and what the model makes of it, as two files in previews/ that each validation replaces."""
@@ -323,7 +336,8 @@ def train(
     torch.manual_seed(config.seed)
     net = Autoencoder(config.net)
     linear = fit_linear(training, config)
-    net.start_from_linear(torch.from_numpy(linear.basis))
+    scaled = linear.deviation is not None and config.net.variational
+    net.start_from_linear(torch.from_numpy(linear.basis), torch.from_numpy(linear.deviation) if scaled else None)
     if start is not None:
         start_from(net, start)
     module = TrainingModule(config, net)

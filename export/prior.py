@@ -1,0 +1,161 @@
+"""A trained prior as an ONNX graph of one frame, written node by node and refused unless it does what the network does.
+
+past, state, gumbel, noise, temperature  -->  latent, next_state
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper
+
+from rtae.errors import ExportError
+from rtae.prior import REACH, Network, PriorSpec
+from rtae.spec import PRIOR_FILE, PRIOR_NETWORK_FILE
+from rtae.training.prior import LEVEL_FLOOR, LOG_SCALES, PriorNet, PriorRun
+
+from .graph import IR_VERSION, OPSET, GraphWriter
+
+PARITY_LIMIT = 1e-3  # standard deviations, over TRIAL_FRAMES frames that feed on each other
+TRIAL_FRAMES = 64
+DIGITS = 7
+
+
+def prior_graph(net: PriorNet) -> bytes:
+    """prior.onnx."""
+    config, dims, writer = net.config, net.dims, GraphWriter()
+    node, state = writer.node, {name: value.detach().numpy() for name, value in net.state_dict().items()}
+
+    def constant(name: str, *values: float, kind: type = np.float32) -> str:
+        return writer.weight(name, np.array(values, kind))
+
+    def ints(name: str, *values: int) -> str:
+        return writer.weight(name, np.array(values, np.int64))
+
+    x = node("Sub", ["past", writer.weight("mean", state["mean"])], "x")
+    flat = node("Reshape", [x, ints("flat_shape", 1, config.order * dims)], "flat")
+    power = node("ReduceMean", [node("Mul", [flat, flat], "squares")], "power", axes=[1], keepdims=1)
+    level = node("Sqrt", [node("Add", [power, constant("floor", LEVEL_FLOOR**2)], "floored")], "level")
+    whole, kept = config.order * dims, config.recent * dims
+    recent = node("Slice", [flat, ints("from", whole - kept), ints("to", whole), ints("axis", 1)], "recent")
+    seen = node("Concat", [node("Div", [recent, level], "scaled"), node("Log", [level], "loudness")], "seen", axis=1)
+    order = [1, 0, 2]  # torch: reset, update, new; ONNX: update, reset, new
+
+    def gates(name: str) -> np.ndarray:
+        return np.concatenate([np.split(state[f"gru.{name}_l0"], 3)[i] for i in order])
+
+    inputs = [
+        node("Unsqueeze", [seen, ints("first", 0)], "sequence"),
+        writer.weight("gru.W", gates("weight_ih")[None]),
+        writer.weight("gru.R", gates("weight_hh")[None]),
+        writer.weight("gru.B", np.concatenate([gates("bias_ih"), gates("bias_hh")])[None]),
+        "",
+        node("Unsqueeze", ["state", "first"], "state_before"),
+    ]
+    node_out = helper.make_node("GRU", inputs, ["", "state_after"], hidden_size=config.state, linear_before_reset=1)
+    writer.nodes.append(node_out)
+    after = node("Squeeze", ["state_after", "first"], "next_state")
+    head = [after, writer.weight("head.weight", state["head.weight"]), writer.weight("head.bias", state["head.bias"])]
+    out = node("Gemm", head, "out", transB=1)
+    parts = config.parts
+    edges = (0, parts, parts * (1 + dims), parts * (1 + 2 * dims))
+    logits, means, scales = (
+        node("Slice", [out, ints(f"from_{name}", low), ints(f"to_{name}", high), "axis"], name)
+        for name, low, high in zip(("logits", "means", "scales"), edges[:-1], edges[1:], strict=True)
+    )
+    table = ints("table_shape", parts, dims)
+    heat = node("Mul", ["temperature", "gumbel"], "heat")
+    chosen = node("ArgMax", [node("Add", [logits, heat], "tilted")], "chosen", axis=1, keepdims=0)
+    means = node("Gather", [node("Reshape", [means, table], "mean_rows"), chosen], "mean_row", axis=0)
+    scales = node("Gather", [node("Reshape", [scales, table], "scale_rows"), chosen], "scale_row", axis=0)
+    bounds = [constant("lowest", LOG_SCALES[0]), constant("highest", LOG_SCALES[1])]
+    clipped = node("Min", [node("Max", [scales, bounds[0]], "not_below"), bounds[1]], "within")
+    spread = node("Mul", [node("Exp", [clipped], "spread"), node("Mul", ["temperature", "noise"], "hot")], "random")
+    e = node("Add", [means, spread], "surprise")
+    turned = node("MatMul", [e, writer.weight("triangle", np.ascontiguousarray(state["triangle"].T))], "turned")
+    foreseen = node("MatMul", [flat, writer.weight("table", state["table"])], "foreseen")
+    z = node("Add", [foreseen, node("Mul", [level, turned], "loud")], "free")
+    ends = [constant("reach_below", -REACH), constant("reach_above", REACH)]
+    z = node("Min", [node("Max", [z, ends[0]], "above_reach"), ends[1]], "within_reach")
+    node("Add", [z, "mean"], "latent")
+    return finished(writer, config.order, dims, config.state, parts)
+
+
+def finished(writer: GraphWriter, order: int, dims: int, state: int, parts: int) -> bytes:
+    """The graph with its inputs and outputs."""
+
+    def info(name: str, *shape: int) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+    shapes = {"past": (1, order, dims), "state": (1, state), "gumbel": (1, parts), "noise": (1, dims)}
+    given = [info(name, *shape) for name, shape in (*shapes.items(), ("temperature", (1, 1)))]
+    results = [info("latent", 1, dims), info("next_state", 1, state)]
+    graph = helper.make_graph(writer.nodes, "rtae-prior", given, results, writer.weights)
+    opset = [helper.make_opsetid("", OPSET)]
+    model = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="rtae")
+    onnx.checker.check_model(model, full_check=True)
+    return model.SerializeToString()
+
+
+@torch.no_grad()
+def parity(net: PriorNet, network: Network, frames: int = TRIAL_FRAMES) -> float:
+    """Largest difference between torch and onnxruntime over frames that feed on each other, in standard deviations."""
+    rng, worst = np.random.default_rng(0), 0.0
+    network.restart()
+    network.listen(rng.standard_normal((net.dims, net.config.order)).astype(np.float32))
+    past, state = torch.from_numpy(network.past)[None].clone(), torch.from_numpy(network.state).clone()
+    temperature = torch.ones(1, 1)
+    for _ in range(frames):
+        gumbel = rng.gumbel(size=net.config.parts).astype(np.float32)
+        noise = rng.standard_normal(net.dims).astype(np.float32)
+        z, state = net.step(past, state, torch.from_numpy(gumbel)[None], torch.from_numpy(noise)[None], temperature)
+        past = torch.cat([past[:, 1:], z[:, None]], dim=1)
+        worst = max(worst, float(np.abs(network.step(gumbel, noise, 1.0) - z[0].numpy()).max()))
+    network.restart()
+    return worst if np.isfinite(worst) else float("inf")
+
+
+def spec_of(prior: PriorRun, content: bytes) -> PriorSpec:
+    """What goes into prior.json beside the network."""
+
+    def rows(table: np.ndarray) -> tuple[tuple[float, ...], ...]:
+        return tuple(tuple(float(f"{value:.{DIGITS}g}") for value in row) for row in table)
+
+    process = prior.process
+    return PriorSpec(
+        latent_dim=len(process.mean),
+        mean=rows(process.mean[None])[0],
+        coefficients=tuple(rows(table) for table in process.coefficients),
+        innovation=rows(process.innovation),
+        state=prior.config.state,
+        parts=prior.config.parts,
+        encoder=prior.encoder,
+        files={PRIOR_NETWORK_FILE: hashlib.sha256(content).hexdigest()},
+        figures=prior.figures,
+    )
+
+
+def export_prior(prior: PriorRun, folder: Path) -> float:
+    """Write a prior beside its model: the largest difference that was measured. Raises ExportError, nothing written."""
+    net = prior.net.eval()
+    content = prior_graph(net)
+    spec = spec_of(prior, content)
+    worst = parity(net, Network(spec, content, PRIOR_NETWORK_FILE))
+    if not worst <= PARITY_LIMIT:
+        raise ExportError(
+            f"The prior does not verify, nothing was written: torch against ONNX is {worst:.3g}, allowed "
+            f"is {PARITY_LIMIT:g} standard deviations"
+        )
+    spec.figures["parity"] = worst
+    try:
+        for name, data in ((PRIOR_NETWORK_FILE, content), (PRIOR_FILE, spec.to_json().encode())):
+            beside = folder / (name + ".part")
+            beside.write_bytes(data)
+            beside.replace(folder / name)
+    except OSError as error:
+        raise ExportError(f"{folder} cannot be written ({error.strerror}); say where with --into FOLDER") from None
+    return worst
