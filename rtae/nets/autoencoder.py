@@ -16,13 +16,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rtae.nets.config import Kind, Layer, NetConfig
+from rtae.nets.config import UPSAMPLING, Kind, Layer, NetConfig
+from rtae.nets.fixed import FixedUpsampling
 
 
 def left_padding(layer: Layer, causal: bool) -> int:
     """Samples of padding (in a transposed convolution: cropping) at the left; the rest of kernel - stride is right."""
     over = layer.kernel - layer.stride
-    if layer.kind == "up":
+    if layer.kind in UPSAMPLING:
         return 0 if causal else over // 2
     return over if causal else over // 2
 
@@ -73,6 +74,9 @@ def build_stack(inputs: int, layers: tuple[Layer, ...], config: NetConfig) -> nn
             continue
         if layer.kind == "avg_pool":
             modules.append(nn.AvgPool1d(layer.stride))
+            continue
+        if layer.kind in ("unpool", "linear"):
+            modules.append(FixedUpsampling(inputs, layer, left_padding(layer, config.causal)))
             continue
         kind = Convolution if layer.kind == "conv" else Upsampling
         modules.append(kind(inputs, layer, config.causal))
