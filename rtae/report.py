@@ -50,8 +50,9 @@ def data_uri(content: bytes, kind: str) -> str:
 def flac(audio: NDArray[np.float32], rate: int) -> bytes:
     """Mono as the content of a flac, turned down if it would clip."""
     out = BytesIO()
+    audio = np.nan_to_num(audio, nan=0, posinf=0, neginf=0)
     peak = max(1.0, float(np.abs(audio).max(initial=0)))
-    sf.write(out, to_steps(np.nan_to_num(audio / peak).astype(np.float32), BITS), rate, "PCM_16", format="FLAC")
+    sf.write(out, to_steps(np.asarray(audio / peak, np.float32), BITS), rate, "PCM_16", format="FLAC")
     return out.getvalue()
 
 

@@ -217,11 +217,11 @@ def variational(ground: Ground) -> Section:
     else:
         output = through(model, song.audio)
         text.append(in_words(f"{song.name} through {VAE}", likeness(output, song.audio, ground.rate)))
-        chance = np.random.default_rng(ground.seed).standard_normal(
-            (1, model.spec.latent_dim, round(ground.seconds * model.spec.sample_rate) // model.spec.stride)
-        )
+        samples = round(ground.seconds * ground.rate)
+        shape = (1, model.spec.latent_dim, -(-samples // model.spec.stride))
+        chance = np.random.default_rng(ground.seed).standard_normal(shape, np.float32)
         sounds |= {f"{song.name} through {VAE}": output}
-        sounds["its own prior: independent normal values"] = model.decode(chance.astype(np.float32))[0]
+        sounds["its own prior: independent normal values"] = model.decode(chance)[0, :samples]
     dreams = {
         f"{name}, {kind}": audio
         for name, one in ground.models.items()

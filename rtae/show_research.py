@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,13 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from rtae import show
 from rtae.audio.output import AudioWriter, check_output
 from rtae.cli import find_source
 from rtae.errors import AudioFileError, RtaeError
 from rtae.models import find
 from rtae.runtime import OnnxModel
-from rtae.show import bar, clock, console, say, write_json
+from rtae.show import bar, clock, say, write_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,6 +41,19 @@ def prepare_folder(out: Path) -> None:
         raise AudioFileError(f"The folder {out} cannot be made ({error.strerror}); choose another --out") from None
     if not os.access(out, os.W_OK | os.X_OK):
         raise AudioFileError(f"No permission to write in {out}; choose another --out")
+
+
+@contextmanager
+def output_folder(out: Path) -> Iterator[None]:
+    """The folder is there; if it was made for this and nothing came of it, it is gone again."""
+    new = not out.exists()
+    prepare_folder(out)
+    try:
+        yield
+    finally:
+        if new:
+            with suppress(OSError):  # it is not empty
+                out.rmdir()
 
 
 def write_sound(path: Path, audio: NDArray[np.float32], rate: int) -> None:
@@ -84,36 +99,45 @@ def analysing(
     seed: int,
 ) -> None:
     """`rtae analyze`."""
-    from rtae.analysis import VIEWS, analyse, check_enough
+    from rtae.analysis import VIEWS, check_enough
     from rtae.audio.file import find_audio
 
     models = load_models(names)
     paths = [find_source(folder)] if not folder.is_dir() else find_audio(folder)
     if not paths:
         raise AudioFileError(f"No audio files in {folder}; give a folder with songs in it or below it")
-    prepare_folder(out)
-    material = gather_material(paths, models, most)
-    check_enough(len(material.clips), most_clusters)
-    songs = len({clip.path for clip in material.clips})
-    if songs == 1:
-        say("Note: all clips are of one song; the clusters are of its parts")
-    content: dict[str, Any] = {"clip_seconds": 5, "clips": len(material.clips), "songs": songs, "models": {}}
-    content["skipped"] = {str(path): reason for path, reason in material.skipped.items()}
-    content["silent"] = material.silent
-    for view in VIEWS:
-        analyses = {}
-        with bar(TextColumn("{task.description}")) as progress:
-            for name, latents in material.latents.items():
-                progress.add_task(f"{name}: components and clusters, {view}")
-                analyses[name] = analyse(latents, view, most_clusters, seed)
-        draw(analyses, view, out, format)
-        console.print(cluster_table(analyses, view))
-        for name, analysis in analyses.items():
-            content["models"].setdefault(name, {})[view] = figures(analysis, material.clips)
-            if sounds:
-                write_clusters(analysis, material.clips, models[name], out / "sounds" / view / name, sounds)
-    write_json(out / "analysis.json", content)
+    with output_folder(out):
+        material = gather_material(paths, models, most)
+        check_enough(len(material.clips), most_clusters)
+        songs = len({clip.path for clip in material.clips})
+        if songs == 1:
+            say("Note: all clips are of one song; the clusters are of its parts")
+        content: dict[str, Any] = {"clip_seconds": 5, "clips": len(material.clips), "songs": songs, "models": {}}
+        content["skipped"] = {str(path): reason for path, reason in material.skipped.items()}
+        content["silent"] = material.silent
+        for view in VIEWS:
+            analyses = analyse_all(material, view, most_clusters, seed)
+            draw(analyses, view, out, format)
+            show.console.print(cluster_table(analyses, view))
+            for name, analysis in analyses.items():
+                content["models"].setdefault(name, {})[view] = figures(analysis, material.clips)
+                if sounds:
+                    write_clusters(analysis, material.clips, models[name], out / "sounds" / view / name, sounds)
+        write_json(out / "analysis.json", content)
     say(f"Wrote pictures to {out}: {len(material.clips)} clips of {songs} songs; analysis.json says which are together")
+
+
+def analyse_all(material: Material, view: str, most_clusters: int, seed: int) -> dict[str, Analysis]:
+    """All models in one view."""
+    from rtae.analysis import analyse
+
+    analyses = {}
+    with bar(TextColumn("{task.description}")) as progress:
+        task = progress.add_task("")
+        for name, latents in material.latents.items():
+            progress.update(task, description=f"{name}: components and clusters, {VIEW_TITLES[view]}")
+            analyses[name] = analyse(latents, view, most_clusters, seed)
+    return analyses
 
 
 def draw(analyses: dict[str, Analysis], view: str, out: Path, format: str) -> None:
@@ -236,7 +260,7 @@ def interpolating(
     for way in ("linear", "spherical"):
         shown = {f"{step.share:.2f}": step.audio for step in walk.along(way)[:25]}
         plots.save(plots.waves(shown, rate, f"{first.name} to {second.name}, {way}"), out / f"{way}.png")
-    console.print(table)
+    show.console.print(table)
     listing = [{key: value for key, value in vars(step).items() if key != "audio"} for step in walk.steps]
     write_json(out / "interpolation.json", {"angle_degrees": walk.angle, "steps": listing})
     say(f"Wrote {len(walk.steps)} sounds of {clock(len(walk.first) / rate)} and 2 pictures to {out}")
@@ -303,10 +327,10 @@ def comparing(
     with bar(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %")) as progress:
         task = progress.add_task("", total=1)
 
-        def show(name: str, state: Report) -> None:
+        def tell(name: str, state: Report) -> None:
             progress.update(task, description=f"{name}: loss {state.loss:.3g}", completed=state.progress)
 
-        comparison = compare(configs, material, out, show)
+        comparison = compare(configs, material, out, tell)
     if comparison is None:
         raise RtaeError(f"Stopped; what was trained is kept in {out}, and the same command goes on")
     write_sound(out / "original.wav", comparison.original[0], comparison.rate)
@@ -323,7 +347,7 @@ def comparing(
         )
     outputs = [(result.name, result.output[0]) for result in comparison.results]
     plots.save(plots.decoders(comparison.original[0], outputs, comparison.rate, comparison.song), out / "decoders.png")
-    console.print(table)
+    show.console.print(table)
     rows = [{key: value for key, value in vars(result).items() if key != "output"} for result in comparison.results]
     write_json(out / "decoders.json", {"song": comparison.song, "decoders": rows})
     say(f"Wrote {len(rows) + 1} sounds and a picture to {out}")
@@ -335,8 +359,7 @@ def reporting(songs: Sequence[Path], out: Path, seconds: float, most: int, seed:
     from rtae.report import collect_songs, make_report
 
     paths = collect_songs([find_source(song) for song in songs])
-    prepare_folder(out)
-    with bar(TextColumn("{task.description}")) as progress:
+    with output_folder(out), bar(TextColumn("{task.description}")) as progress:
         task = progress.add_task("")
         target, notes = make_report(
             paths, out, seconds, most, seed, lambda text: progress.update(task, description=text)
