@@ -192,7 +192,8 @@ def sketched(latents: Latents, seed: int) -> tuple[DoubleArray, float]:
 
 def flat_row(latents: Latents, number: int) -> FloatArray:
     """One flattened point."""
-    return next(flat_blocks(Latents(latents.model, latents.songs, latents.rows[number : number + 1])))[0]
+    row: FloatArray = next(flat_blocks(Latents(latents.model, latents.songs, latents.rows[number : number + 1])))[0]
+    return row
 
 
 def embed(latents: Latents, view: str, seed: int = 0) -> Embedding:

@@ -72,7 +72,7 @@ def perturb(
     song: Annotated[Path, typer.Argument(help="An audio file, or 'demo' for the demo track.")],
     out: Annotated[Path, typer.Option("--out", help="A .wav or .flac file.")],
     dimensions: Annotated[
-        str, typer.Option(help="Latent dimensions, from 0, like 0-3,7, or all [default: the first quarter].")
+        str, typer.Option(help="Latent dimensions, from 0, like 0-3,7, or all [default: the last half].")
     ] = "",
     amount: Annotated[float, typer.Option(min=0, max=100, help="Largest value, in standard deviations.")] = 0.75,
     add: Annotated[bool, typer.Option("--add", help="Add the values, in place of replacing what is there.")] = False,

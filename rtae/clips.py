@@ -192,7 +192,8 @@ def encode(model: OnnxModel, audio: FloatArray) -> HalfArray:
     z = model.encode(audio[None])[0]
     if not np.isfinite(z).all():
         raise ModelError(f"The model '{model.spec.name}' gives latents that are not finite; export it again")
-    return np.clip(z, -MOST_FLOAT16, MOST_FLOAT16).astype(np.float16)
+    half: HalfArray = np.clip(z, -MOST_FLOAT16, MOST_FLOAT16).astype(np.float16)
+    return half
 
 
 def song_latents(

@@ -121,7 +121,7 @@ def interpolate(
     first, second = first[:length], second[:length]
     z1, z2 = model.encode(first[None])[0], model.encode(second[None])[0]
     shares = np.linspace(0, 1, steps).tolist()
-    done = []
+    done: list[Step] = []
     for way in ways:
         for share in shares:
             progress(len(done), steps * len(ways))

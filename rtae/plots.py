@@ -25,7 +25,7 @@ FFT, HOP = 1024, 256
 GREY = "#8a8f98"
 DPI = 110
 POINTS = 2000  # columns in which a waveform is drawn; more cannot be seen
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.spines.top": False,

@@ -183,7 +183,7 @@ def figures(analysis: Analysis, clips: Sequence[Clip]) -> dict[str, Any]:
     far = np.linalg.norm(embedding.scores - best.centres[best.labels], axis=1)
     members = []
     for label in range(best.k):
-        mine = sorted(np.flatnonzero(best.labels == label), key=lambda point: far[point])
+        mine = sorted(np.flatnonzero(best.labels == label).tolist(), key=lambda point: far[point])
         songs = Counter(str(clips[point].path) for point in mine)
         listing = [{"file": str(clips[p].path), "seconds": clips[p].start, "distance": float(far[p])} for p in mine]
         members.append({"size": len(mine), "songs": dict(songs.most_common()), "clips": listing})
@@ -238,12 +238,16 @@ def interpolating(
 
     model = OnnxModel.load(find(name))
     rate = model.spec.sample_rate
-    songs = [read_song(find_source(path), rate, start, seconds) for path in (first, second)]
+    songs = tuple(read_song(find_source(path), rate, start, seconds) for path in (first, second))
     prepare_folder(out)
     with bar(TextColumn("{task.description}"), BarColumn()) as progress:
         task = progress.add_task("Walking")
         walk = interpolate(
-            model, *songs, steps, progress=lambda done, total: progress.update(task, completed=done, total=total)
+            model,
+            songs[0],
+            songs[1],
+            steps,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     table = Table(
         "way", "share of B", "level", "like A", "like B", title=f"{model.spec.name}, correlation of waveforms"
@@ -284,7 +288,7 @@ def perturbing(
     check_output(source, target)
     model = OnnxModel.load(find(name))
     count = model.spec.latent_dim
-    chosen = dimensions_of(dimensions or f"0-{max(1, count // 4) - 1}", count)
+    chosen = dimensions_of(dimensions or f"{count // 2}-{count - 1}", count)
     audio = read_song(source, model.spec.sample_rate, start, seconds)
     output = perturb(model, audio, chosen, amount, add, seed)
     write_sound(target, output, model.spec.sample_rate)
