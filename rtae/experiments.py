@@ -60,8 +60,8 @@ def linear_way(first: FloatArray, second: FloatArray, share: float) -> FloatArra
 def spherical_way(first: FloatArray, second: FloatArray, share: float) -> FloatArray:
     """Along the great circle between the two (White 2016), so that the middle is no quieter than the ends.
 
-    >>> spherical_way(np.array([1.0, 0.0]), np.array([0.0, 1.0]), 0.5) ** 2
-    array([0.5, 0.5], dtype=float32)
+    >>> spherical_way(np.array([1.0, 0.0]), np.array([0.0, 1.0]), 0.5).tolist()
+    [0.7071067690849304, 0.7071067690849304]
     """
     norms = float(np.linalg.norm(first)) * float(np.linalg.norm(second))
     cosine = float(np.vdot(first.astype(np.float64), second.astype(np.float64))) / norms if norms else 1.0

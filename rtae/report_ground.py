@@ -141,7 +141,7 @@ def in_words(name: str, figures: Likeness) -> str:
         (-15, "much of the treble is missing"),
         (-1e9, "hardly any treble is left"),
     )
-    return text + f"; {treble} ({figures.treble + 0.0:+.1f} dB above 4 kHz)."
+    return text + f"; {treble} ({round(figures.treble, 1) + 0.0:+.1f} dB above 4 kHz)."
 
 
 def listed(words: Sequence[str]) -> str:

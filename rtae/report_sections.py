@@ -138,13 +138,15 @@ def disturbed(ground: Ground) -> Section:
     song, model = ground.excerpts[0], ground.models[MAIN]
     count = model.spec.latent_dim
     clean = through(model, song.audio)
-    some, all_ = range(max(1, count // 4)), range(count)
+    quarter, every = max(1, count // 4), range(count)
     sounds = {
-        f"random values in {len(some)} of {count} dimensions": perturb(
-            model, song.audio, some, AMOUNT, False, ground.seed
-        ),
-        "added to all dimensions": perturb(model, song.audio, all_, AMOUNT, True, ground.seed),
-        "in place of all dimensions": perturb(model, song.audio, all_, AMOUNT, False, ground.seed),
+        name: perturb(model, song.audio, dimensions, AMOUNT, add, ground.seed)
+        for name, dimensions, add in (
+            (f"in place of the last {count // 2} of {count} dimensions", every[count // 2 :], False),
+            (f"in place of the first {quarter}", every[:quarter], False),
+            ("added to all dimensions", every, True),
+            ("in place of all dimensions", every, False),
+        )
     }
     text = [f"Values within +-{AMOUNT}, in standard deviations of the latents, a new one for each frame, in {MAIN}."]
     for name, output in sounds.items():
