@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -32,8 +33,14 @@ STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "legend.frameon": False,
     "svg.hashsalt": "rtae",
+    "text.parse_math": False,  # a song's name may hold dollars
 }
 FORMATS = ("png", "svg")
+
+
+def drawable(name: str) -> str:
+    """A song's name, whose bytes may be no text, as something that can be drawn."""
+    return name.encode("utf-8", "replace").decode("utf-8")
 
 
 def figure(width: float, height: float) -> Figure:
@@ -47,7 +54,8 @@ def image(drawn: Figure, kind: str = "png") -> bytes:
     """The figure as a file's content; the same each time."""
     out = BytesIO()
     metadata: dict[str, Any] = {"Date": None} if kind == "svg" else {"Software": None}
-    with rc_context(STYLE):
+    with rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing from font")
         drawn.savefig(out, format=kind, dpi=DPI, metadata=metadata)
     return out.getvalue()
 
@@ -105,7 +113,7 @@ def overlay(original: FloatArray, outputs: Mapping[str, FloatArray], rate: int, 
             wave(row[1], original[near], rate, GREY, start=near.start / rate, width=3)
             wave(row[1], output[near], rate, COLOURS[1], start=near.start / rate)
             spectrogram(row[2], output, rate)
-        axes[0, 0].set_title(title)
+        axes[0, 0].set_title(drawable(title))
         axes[0, 1].set_title("20 ms: the song grey, the output red")
         axes[0, 2].set_title("spectrogram of the output")
         for axis in axes[-1]:
@@ -122,9 +130,9 @@ def waves(sounds: Mapping[str, FloatArray], rate: int, title: str) -> Figure:
         for number, (row, (name, sound)) in enumerate(zip(axes, sounds.items(), strict=True)):
             wave(row[0], sound, rate, COLOURS[number % len(COLOURS)])
             row[0].set_ylim(-top, top)
-            row[0].set_ylabel(fill(name, 16), rotation=0, ha="right", va="center")
+            row[0].set_ylabel(fill(drawable(name), 16), rotation=0, ha="right", va="center")
             spectrogram(row[1], sound, rate)
-        axes[0, 0].set_title(title)
+        axes[0, 0].set_title(drawable(title))
         for axis in axes[-1]:
             axis.set_xlabel("seconds")
     return drawn

@@ -139,7 +139,7 @@ def make_report(
     target = out / "index.html"
     beside = out / "index.html.part"
     try:
-        beside.write_text(page, encoding="utf-8")
+        beside.write_text(page, encoding="utf-8", errors="replace")
         beside.replace(target)
     except OSError as error:
         raise AudioFileError(f"{target} cannot be written ({error.strerror}); choose another --out") from None

@@ -31,6 +31,13 @@ def test_waveforms_of_any_length(rng, samples):
     )
 
 
+@pytest.mark.parametrize("name", ["$1 $x_{", "\u97f3\u697d", "\udcff.flac", "a\nb"])
+def test_names_of_all_kinds_can_be_drawn(name):
+    audio = np.ones(100, np.float32)
+    for drawn in (plots.overlay(audio, {"it": audio}, RATE, name), plots.waves({name: audio}, RATE, name)):
+        assert plots.image(drawn).startswith(b"\x89PNG")
+
+
 def test_a_long_waveform_keeps_its_peaks():
     audio = np.zeros(100_000, np.float32)
     audio[77_777] = 0.9

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from rtae import clips, plots
+from rtae import clips, plots, report
 from rtae.audio.file import find_audio
 from rtae.errors import AudioFileError
 from rtae.models import catalogue
@@ -95,6 +95,14 @@ def test_words_follow_from_figures():
     assert "hardly any treble is left" in bad
     assert in_words("x", Likeness(5, 0.5, float("nan"))).endswith("next to nothing above 4 kHz.")
     assert by_size(float("nan"), (1, "much"), (0, "little")) == "little"
+
+
+def test_a_song_whose_name_is_no_text(place, monkeypatch, tmp_path, model_of, rng):
+    song = Excerpt("\udcff $1 $2.flac", 0.1 * rng.standard_normal(RATE).astype(np.float32), 0.0)
+    monkeypatch.setattr(report, "lay_ground", lambda *_: (ground_of(model_of, song), ["\udcff is skipped"]))
+    monkeypatch.setattr(plots, "DPI", 20)
+    target, _ = make_report([], tmp_path, SECONDS, 10, 0)
+    assert "<li>? is skipped</li>" in target.read_text(encoding="utf-8")
 
 
 def test_figures_of_a_likeness(rng):
