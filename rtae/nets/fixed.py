@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rtae.errors import ModelError
-from rtae.nets.config import Layer, NetConfig, conv
+from rtae.nets.config import Kind, Layer, NetConfig, conv
 
 
 class FixedUpsampling(nn.Module):
@@ -61,4 +61,4 @@ def with_decoder(config: NetConfig, name: str) -> NetConfig:
     return replace(config, preset=f"{config.preset}-{name}", decoder=tuple(layers))
 
 
-DECODERS = {"unpool": "unpool", "linear": "linear", "transposed": None}
+DECODERS: dict[str, Kind | None] = {"unpool": "unpool", "linear": "linear", "transposed": None}
