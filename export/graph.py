@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from rtae.nets.autoencoder import Autoencoder, Convolution, Upsampling
+from rtae.nets.fixed import FixedUpsampling
 
 OPSET = 17
 IR_VERSION = 8
@@ -70,6 +71,12 @@ class GraphWriter:
             pads=list(sides),
         )
 
+    def fixed(self, layer: FixedUpsampling, source: str, name: str) -> str:
+        """Upsampling without trained weights: a transposed convolution of each channel on its own."""
+        weight = self.weight(name + ".weight", layer.weight.numpy().astype(np.float32))
+        sides = {"strides": [layer.stride], "pads": [layer.left, layer.right], "group": layer.weight.shape[0]}
+        return self.node("ConvTranspose", [source, weight], name, kernel_shape=[layer.weight.shape[2]], **sides)
+
     def stack(self, stack: nn.Sequential, source: str, name: str, first: Array | None, last: Array | None) -> str:
         """A whole stack; `first` scales the inputs of its first layer, `last` the outputs of its last one."""
         modules = list(stack)
@@ -83,6 +90,8 @@ class GraphWriter:
                 if following is None and last is not None:
                     weight, bias = weight * last[:, None, None], bias * last
                 source = self.layer(module, weight, bias, source, label)
+            elif isinstance(module, FixedUpsampling):
+                source = self.fixed(module, source, label)
             elif isinstance(module, nn.LeakyReLU):
                 source = self.node("LeakyRelu", [source], label, alpha=module.negative_slope)
             elif isinstance(module, nn.MaxPool1d | nn.AvgPool1d):

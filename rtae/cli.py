@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rtae import __version__
+from rtae.cli_research import COMMANDS as RESEARCH
 from rtae.errors import MissingExtraError, RtaeError
 from rtae.params import PARAMETERS, Snapshot
 
@@ -616,6 +617,10 @@ def open_window(song: Path | None = None, model: str | None = None) -> None:
             "apt install libegl1 libxkbcommon0 libxcb-cursor0 libfontconfig1 libdbus-1-3"
         ) from None
     sys.exit(run(find_source(song) if song is not None else None, model))
+
+
+for name, command in RESEARCH.items():
+    app.command(name)(command)
 
 
 def main() -> None:

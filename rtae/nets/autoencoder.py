@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rtae.nets.config import Kind, Layer, NetConfig
+from rtae.nets.config import UPSAMPLING, Kind, Layer, NetConfig
+from rtae.nets.fixed import FixedUpsampling
 
 START_LOG_VARIANCE = -4.6  # a deviation of a tenth of the latents' own: 20 dB of room over the noise
 LOG_VARIANCE_RANGE = (-14.0, 6.0)
@@ -26,7 +27,7 @@ LOG_VARIANCE_RANGE = (-14.0, 6.0)
 def left_padding(layer: Layer, causal: bool) -> int:
     """Samples of padding (in a transposed convolution: cropping) at the left; the rest of kernel - stride is right."""
     over = layer.kernel - layer.stride
-    if layer.kind == "up":
+    if layer.kind in UPSAMPLING:
         return 0 if causal else over // 2
     return over if causal else over // 2
 
@@ -77,6 +78,9 @@ def build_stack(inputs: int, layers: tuple[Layer, ...], config: NetConfig) -> nn
             continue
         if layer.kind == "avg_pool":
             modules.append(nn.AvgPool1d(layer.stride))
+            continue
+        if layer.kind in ("unpool", "linear"):
+            modules.append(FixedUpsampling(inputs, layer, left_padding(layer, config.causal)))
             continue
         kind = Convolution if layer.kind == "conv" else Upsampling
         modules.append(kind(inputs, layer, config.causal))

@@ -7,7 +7,8 @@ from typing import Any, Literal, get_args
 
 from rtae.errors import ModelError
 
-Kind = Literal["conv", "max_pool", "avg_pool", "up"]
+Kind = Literal["conv", "max_pool", "avg_pool", "up", "unpool", "linear"]
+UPSAMPLING = ("up", "unpool", "linear")
 SAMPLE_RATE = 22_050
 WINDOW = 110_250
 
@@ -16,8 +17,9 @@ WINDOW = 110_250
 class Layer:
     """One layer of the main path.
 
-    kind: "conv" and "up" (a transposed convolution) carry weights; a pool's kernel is its stride.
-    channels: output channels; 0 in a pool, which keeps what it gets.
+    kind: "conv" and "up" (a transposed convolution) carry weights; a pool's kernel is its stride, and so is that of
+        "unpool", which puts each value first among zeros; "linear" draws straight lines from each value to the next.
+    channels: output channels; 0 in a layer without weights, which keeps what it gets.
     """
 
     kind: Kind
@@ -28,8 +30,9 @@ class Layer:
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
             raise ModelError(f"Unknown kind of layer {self.kind!r}; there are {', '.join(get_args(Kind))}")
-        pool = self.kind.endswith("pool")
-        if self.stride < 1 or self.kernel < self.stride or (pool and self.kernel != self.stride):
+        pool = self.kind not in ("conv", "up")
+        fixed = 2 * self.stride - 1 if self.kind == "linear" else self.stride
+        if self.stride < 1 or self.kernel < self.stride or (pool and self.kernel != fixed):
             raise ModelError(f"A {self.kind} layer of kernel {self.kernel} and stride {self.stride} is not possible")
         if (self.channels > 0) == pool:
             raise ModelError(f"A {self.kind} layer cannot have {self.channels} output channels")

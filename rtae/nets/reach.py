@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rtae.nets.autoencoder import Autoencoder, left_padding, shortcut_layer
-from rtae.nets.config import Layer, NetConfig
+from rtae.nets.config import UPSAMPLING, Layer, NetConfig
 from rtae.spec import Reach
 
 Interval = tuple[int, int]
@@ -21,7 +21,7 @@ def needed(layer: Layer, causal: bool, outputs: Interval) -> Interval:
     """First and last input that these outputs of a layer depend on."""
     low, high = outputs
     left = left_padding(layer, causal)
-    if layer.kind == "up":
+    if layer.kind in UPSAMPLING:
         # Input i sounds in outputs i * stride - left ... i * stride - left + kernel - 1.
         return -((layer.kernel - 1 - low - left) // layer.stride), (high + left) // layer.stride
     return low * layer.stride - left, high * layer.stride - left + layer.kernel - 1

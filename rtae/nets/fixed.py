@@ -1,0 +1,64 @@
+"""Upsampling that learns nothing: unpooling and straight lines, and the presets with these in their decoders.
+
+Max unpooling puts a value back where its encoder's pool found it. A decoder that is given latents alone (of two songs
+mixed, of chance, of a stream) knows no such place, so it is the first of the stretch, as in Dosovitskiy et al. (2015),
+and zeros elsewhere. A convolution of K taps behind it would then be a transposed convolution of K taps, exactly; what
+differs is what the same work for a sample of output buys, so the convolution gets as many taps as each of its outputs
+has in the transposed one: K / stride, and at least the stride, or some samples would depend on nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from rtae.errors import ModelError
+from rtae.nets.config import Kind, Layer, NetConfig, conv
+
+
+class FixedUpsampling(nn.Module):
+    """Each channel on its own by a fixed filter, cropped so that n frames give n * stride."""
+
+    weight: Tensor
+
+    def __init__(self, channels: int, layer: Layer, left: int) -> None:
+        super().__init__()
+        self.stride, self.left, self.right = layer.stride, left, layer.kernel - layer.stride - left
+        taps = torch.zeros(layer.kernel)
+        if layer.kind == "unpool":
+            taps[0] = 1
+        else:  # a triangle: causal, a frame is reached at the end of its stretch
+            rise = torch.arange(1, layer.stride + 1) / layer.stride
+            taps = torch.cat([rise, rise[:-1].flip(0)])
+        self.register_buffer("weight", taps.repeat(channels, 1, 1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels, n) -> (batch, channels, n * stride)."""
+        y = functional.conv_transpose1d(x, self.weight, stride=self.stride, groups=self.weight.shape[0])
+        return y[..., self.left : y.shape[-1] - self.right]
+
+
+def with_decoder(config: NetConfig, name: str) -> NetConfig:
+    """The same network with another kind of upsampling in its decoder, one of DECODERS. Raises ModelError."""
+    if name not in DECODERS:
+        raise ModelError(f"No decoder {name!r}; there are {', '.join(DECODERS)}")
+    kind = DECODERS[name]
+    if kind is None:
+        return config
+    layers: list[Layer] = []
+    for layer in config.decoder:
+        if layer.stride == 1:
+            layers.append(layer)
+            continue
+        kernel = 2 * layer.stride - 1 if kind == "linear" else layer.stride
+        layers += [
+            Layer(kind, layer.stride, kernel),
+            conv(layer.channels, max(layer.stride, layer.kernel // layer.stride)),
+        ]
+    return replace(config, preset=f"{config.preset}-{name}", decoder=tuple(layers))
+
+
+DECODERS: dict[str, Kind | None] = {"unpool": "unpool", "linear": "linear", "transposed": None}
