@@ -284,6 +284,12 @@ class FakeClient:
     def configure(self, setup):
         return FACTS
 
+    def facts(self):
+        return FACTS
+
+    def respond(self, setup):
+        return {"output_gain": 0.3, "latent_scale": 0.31, "stated": 0.32, "late": 0}
+
     def measure(self, setup):
         assert setup.hop == 240  # the one that was found, and not another search
         return FOUND
@@ -320,6 +326,7 @@ def test_both_measured_latencies_are_printed(work, rtae, monkeypatch):
     monkeypatch.setattr(live, "Client", FakeClient)
     done = rtae("latency", "-m", "mine", "--measure")
     assert "device, there and back: 102.0 ms measured through the loopback, 100.0 ms stated" in done.out
+    assert "at most 300 ms (output gain) and 310 ms (latents); stated are 320 ms" in done.out
     assert "201.0 ms measured through the loopback, 200.0 ms stated" in done.out
     assert "Confidence 12.3" in done.out
     assert "came late" not in done.out
