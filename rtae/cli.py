@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import io
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,13 +21,9 @@ if TYPE_CHECKING:
     from rtae.engine import Engine
     from rtae.setup import Setup
 
-app = typer.Typer(
-    name="rtae",
-    help="Play music through a neural autoencoder, and bend its latent space while it sounds.",
-    rich_markup_mode=None,  # the rich kind of help doubles the time that help takes
-    pretty_exceptions_enable=False,
-    add_completion=False,
-)
+ABOUT = "Play music through a neural autoencoder, and bend its latent space while it sounds."
+SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
+COMMANDS: dict[str, Callable[..., None]] = {}  # by name, in the order in which help lists them
 SOURCE = "An audio file (wav, flac, ogg, mp3, aiff, ...), or 'demo' for the demo track."
 
 Model = Annotated[str, typer.Option("--model", "-m", help="A model's name (see 'rtae models') or its folder.")]
@@ -54,6 +51,35 @@ Preset = Annotated[
     ),
 ]
 Json = Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")]
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """A command of the program, by the function's name. If it takes `values`, see `with_parameters`."""
+    COMMANDS[function.__name__] = function
+    return function
+
+
+def build(wanted: str | None = None) -> typer.Typer:
+    """The command line: all of it, or of all commands but one only what help lists of them.
+
+    That one is `wanted`; "" is none. To make the options of all takes longer than all else that help does.
+    """
+    app = typer.Typer(
+        name="rtae",
+        help=ABOUT,
+        rich_markup_mode=None,  # the rich kind of help doubles the time that help takes
+        pretty_exceptions_enable=False,
+        add_completion=False,
+    )
+    app.callback(invoke_without_command=True)(root)
+    for name, function in COMMANDS.items():
+        if wanted not in (None, name):
+            app.command(name, help=inspect.getdoc(function))(lambda: None)
+        elif "values" in inspect.signature(function).parameters:
+            app.command(name)(with_parameters(function))
+        else:
+            app.command(name)(function)
+    return app
 
 
 def with_parameters(command: Callable[..., None]) -> Callable[..., None]:
@@ -168,8 +194,7 @@ def make_setup(
     )
 
 
-@app.command()
-@with_parameters
+@command
 def play(
     songs: Annotated[list[Path] | None, typer.Argument(help=SOURCE + " 'dream': made up.")] = None,
     model: Model = "small",
@@ -202,8 +227,7 @@ def play(
         ) from None
 
 
-@app.command()
-@with_parameters
+@command
 def live(
     model: Model = "small",
     second: Second = None,
@@ -225,7 +249,7 @@ def live(
     play_live(setup, values, record, dry)
 
 
-@app.command()
+@command
 def latency(
     model: Model = "small",
     device: Device = None,
@@ -243,8 +267,7 @@ def latency(
     latency_report(make_setup(model, None, device, source, mode, block, hop), measure)
 
 
-@app.command()
-@with_parameters
+@command
 def render(
     context: typer.Context,
     source: Annotated[Path, typer.Argument(help=SOURCE)],
@@ -326,7 +349,7 @@ def render_played(file: Path, song: Path | None, target: Path, held: dict[str, f
         say("Note: the result is silent")
 
 
-@app.command()
+@command
 def presets() -> None:
     """List the presets: those that are shipped, and your own."""
     from rich.markup import escape
@@ -345,7 +368,7 @@ def presets() -> None:
         say(f"Not usable: {problem}")
 
 
-@app.command()
+@command
 def models() -> None:
     """List the models: those that are shipped, and your own."""
     from rtae.show import model_table
@@ -353,7 +376,7 @@ def models() -> None:
     model_table()
 
 
-@app.command()
+@command
 def devices() -> None:
     """List the sound devices."""
     from rtae.show import device_table
@@ -361,7 +384,7 @@ def devices() -> None:
     device_table()
 
 
-@app.command()
+@command
 def bench(
     names: Annotated[list[str] | None, typer.Argument(help="Models; all of them if none is named.")] = None,
     live: Annotated[
@@ -413,7 +436,7 @@ def block_sizes(text: str) -> list[int]:
     return sizes
 
 
-@app.command()
+@command
 def train(
     context: typer.Context,
     folder: Annotated[Path, typer.Argument(help="A folder of songs, nested, in any format and rate.")],
@@ -480,7 +503,7 @@ def train(
     training(config, folder, out, held_out, resume, threads, start)
 
 
-@app.command()
+@command
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a training run.")],
     name: Annotated[str, typer.Option(help="What the model shall be called.")],
@@ -496,7 +519,7 @@ def export(
     exporting(run, name, into, data, licence, overwrite)
 
 
-@app.command()
+@command
 def evaluate(
     names: Annotated[list[str], typer.Argument(help="Models.")],
     on: Annotated[Path, typer.Option(help="Folder of songs to measure on.")],
@@ -513,7 +536,7 @@ def evaluate(
     report(names, on, json, picture, tracks, fresh)
 
 
-@app.command()
+@command
 def prior(
     folder: Annotated[Path, typer.Argument(help="A folder of songs, nested, in any format and rate.")],
     out: Annotated[Path, typer.Option(help="Folder of the training: its checkpoint.")],
@@ -534,7 +557,7 @@ def prior(
     training_prior(folder, model, out, PriorConfig(minutes=minutes, seed=seed), held_out, resume, into)
 
 
-@app.command()
+@command
 def sample(
     target: Annotated[Path, typer.Argument(help="A .wav or .flac file.")],
     model: Annotated[str, typer.Option("--model", "-m", help="A model that has a prior: its name or folder.")] = "vae",
@@ -550,7 +573,7 @@ def sample(
     sampling(target, model, prior, seconds, temperature, seed, find_source(song) if song else None)
 
 
-@app.command()
+@command
 def priors(
     model: Annotated[str, typer.Argument(help="A model that has a prior, by its name or folder.")],
     on: Annotated[Path, typer.Option(help="Folder of music that neither has met.")],
@@ -583,7 +606,6 @@ def version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(invoke_without_command=True)
 def root(
     context: typer.Context,
     _: Annotated[bool, typer.Option("--version", callback=version, is_eager=True, help="Print the version.")] = False,
@@ -596,7 +618,7 @@ def root(
         open_window()
 
 
-@app.command()
+@command
 def window(
     song: Annotated[Path | None, typer.Argument(help="A song to begin with; the demo track if none is given.")] = None,
     model: Annotated[
@@ -609,6 +631,9 @@ def window(
 
 def open_window(song: Path | None = None, model: str | None = None) -> None:
     """The window, if it can be had here."""
+    if sys.platform.startswith("linux") and not any(map(os.environ.get, SCREENS)):
+        # Qt would abort the process.
+        raise RtaeError("There is no screen to open the window on; `rtae --help` lists what can be done without one")
     try:
         from rtae.gui.app import run
     except ImportError as error:
@@ -619,17 +644,37 @@ def open_window(song: Path | None = None, model: str | None = None) -> None:
     sys.exit(run(find_source(song) if song is not None else None, model))
 
 
-for name, command in RESEARCH.items():
-    app.command(name)(command)
+COMMANDS.update(RESEARCH)
+
+# What typer raises for a wrong option. It has this name in no version, and its child in all.
+UsageError: Any = typer.BadParameter.__base__
+
+
+def one_line(error: Any) -> str:
+    """A wrong option, what it may be, and where that is explained."""
+    text = " ".join(error.format_message().split()).rstrip(".")
+    limits = [getattr(getattr(error, "param", None), name, None) for name in ("min", "max")]
+    if None not in limits:
+        text += f"; allowed are {limits[0]:g} to {limits[1]:g}"
+    place = f" (see {error.ctx.command_path} --help)" if error.ctx is not None else ""
+    return f"Error: {text}{place}"
 
 
 def main() -> None:
-    """Run; an error of the outside world is one line and exit code 1, a wrong option exit code 2."""
+    """Run; an error of the outside world is one line and exit code 1, a wrong option one line and exit code 2."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a file name may hold what the terminal cannot show
+    wanted = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
     try:
-        app()
+        code = build(wanted)(standalone_mode=False)
     except RtaeError as error:
         typer.echo(f"Error: {error}", err=True)
-        sys.exit(1)
+        code = 1
+    except UsageError as error:
+        typer.echo(one_line(error), err=True)
+        code = error.exit_code
+    except typer.Abort:
+        code = 130
+    if code:
+        sys.exit(code)

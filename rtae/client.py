@@ -24,7 +24,9 @@ from rtae.shared import SharedState, Status
 START_SECONDS = 20.0
 ANSWER_SECONDS = 8.0
 LOADING_SECONDS = 15.0
-LOADING = ("configure", "open", "second", "model", "measure")
+MEASURING_SECONDS = 40.0
+DEADLINES = dict.fromkeys(("configure", "open", "second", "model"), LOADING_SECONDS)
+DEADLINES |= dict.fromkeys(("measure", "respond"), MEASURING_SECONDS)
 RESTART_PAUSE = 1.0
 MOST_RESTARTS = 5  # in a row, none of which could be configured
 
@@ -131,6 +133,14 @@ class Client:
         finally:
             self.set(values)
 
+    def respond(self, setup: Setup) -> dict[str, float]:
+        """Seconds until a turned knob is heard; see `rtae.host.Server.respond`. Nothing is open afterwards."""
+        self.setup, values = None, self.shared.snapshot()
+        try:
+            return dict(self.call("respond", setup=setup))
+        finally:
+            self.set(values)
+
     def devices(self) -> list[Any]:
         """All devices."""
         return list(self.call("list_devices"))
@@ -171,7 +181,7 @@ class Client:
     def wait_for(self, number: int, name: str) -> tuple[bool, Any]:
         """The answer to a command; kills a process that gives none, so that the watcher starts another."""
         process = self.process
-        deadline = monotonic() + (LOADING_SECONDS if name in LOADING else ANSWER_SECONDS)
+        deadline = monotonic() + DEADLINES.get(name, ANSWER_SECONDS)
         with self.arrived:
             while number not in self.answers:
                 left = deadline - monotonic()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import multiprocessing
 import os
 import signal
 import sys
@@ -30,7 +31,7 @@ from rtae.engine import Engine
 from rtae.errors import DeviceError, ParameterError, RtaeError
 from rtae.feed import FADE_SECONDS, Feed
 from rtae.guard import Guard
-from rtae.loopback import Probe
+from rtae.measuring import measure, respond
 from rtae.params import Snapshot
 from rtae.performance import save as save_performance
 from rtae.prior import Dream, load_network
@@ -45,12 +46,13 @@ from rtae.tune import smallest_hop
 FloatArray = NDArray[np.float32]
 POLL_SECONDS = 0.02
 RETRY_SECONDS = 1.0
-RATE_TO_MEASURE = 48_000
 DEBUG_VARIABLE = "RTAE_DEBUG"  # set to anything, the audio process keeps what sound libraries print
 WARM_HOPS = 4
-SETTLE_SECONDS = 1.0  # until the delays of a stream are known, and what an open microphone began with is gone
 EVEN_SECONDS = 0.1  # after a device has filled its own buffer, until it takes its blocks evenly
 FAILED = 71  # exit code: a defect of this program
+LAST_SECONDS = 5.0  # for an end in good order, once the client is gone
+GUARD_SECONDS = 1.0  # between two looks at the delays that the guard counts on
+GUARD_OFF_SECONDS = 0.01  # by which they may be wrong
 
 
 class Server:
@@ -65,6 +67,7 @@ class Server:
         self.lost = ""
         self.recording: tuple[Recorder, bool] | None = None  # what goes on when a lost device is back; and if dry
         self.ducked = 0
+        self.guard_at = 0.0
         self.performed: Setup | None = None  # what a performance is played on
         self.told = True  # that it ended by itself
         self.tap: Callable[[FloatArray, FloatArray | None], None] | None = None  # hears, and adds to, what is played
@@ -74,11 +77,21 @@ class Server:
 
     # -- commands ----------------------------------------------------------------------------------------------------
     def configure(self, setup: Setup) -> dict[str, Any]:
-        """Everything at once: what a start and a restart do."""
+        """Everything at once: what a start and a restart do. What cannot be opened leaves what there was."""
         model = OnnxModel.load(Path(setup.model))
+        before = self.setup
+        if before is not None and self.session is not None:
+            before = replace(before, position=self.session.position_seconds())
         self.drop_session()
         self.setup = setup
-        self.open_session(setup, model)
+        try:
+            self.open_session(setup, model)
+        except RtaeError:
+            self.setup = before
+            if before is not None:
+                self.lost = self.lost or f"'{before.output or 'The sound device'}' could not be opened again"
+                self.reopen(before, quietly=True)
+            raise
         return self.facts()
 
     def open(self, source: str, position: float = 0.0) -> dict[str, Any]:
@@ -217,63 +230,12 @@ class Server:
         return length / session.rate
 
     def measure(self, setup: Setup) -> dict[str, float]:
-        """Play a chirp through a loopback: round trips as stated and as measured, in samples at `rate`.
+        """Round trips through a loopback; see `rtae.measuring.measure`. Nothing is open afterwards."""
+        return measure(self, setup)
 
-        Of the device alone, and, if the setup has a model, of everything from the microphone to the loudspeaker: for
-        that the parameters must pass the dry sound, at less than full gain. What was open is closed; configure again
-        afterwards.
-        """
-        self.drop_session()
-        self.setup = None
-        whole = self.measure_whole(setup) if setup.model else {}
-        return {**self.measure_device(setup, round(whole.get("whole_rate", RATE_TO_MEASURE))), **whole}
-
-    def measure_device(self, setup: Setup, rate: int) -> dict[str, float]:
-        """A stream that does nothing but play the chirp: the floor of what is possible with these devices."""
-        request = setup.request(rate, outputs=setup.channels, inputs=setup.channels)
-        holder: list[Probe] = []
-        stream = open_stream(request, lambda out, block: holder[0].callback(out, block))
-        probe = Probe(stream.rate)
-        holder.append(probe)
-        self.stream = stream
-        try:
-            stream.start()
-            self.wait_for_probe(probe, stream)
-            stated = (stream.output_latency + stream.input_latency) * stream.rate
-        finally:
-            self.close_stream()
-        found = probe.delay()
-        return {"rate": stream.rate, "stated": stated, "measured": found.samples, "confidence": found.confidence}
-
-    def measure_whole(self, setup: Setup) -> dict[str, float]:
-        """The same with the engine in between."""
-        try:
-            self.configure(replace(setup, source=MICROPHONE, second="", playing=True, guard=False))
-            session, stream = self.ready()[0], self.stream
-            if stream is None:
-                raise DeviceError("The sound device went away before it could be measured; try again")
-            probe = Probe(stream.rate)
-            sleep(SETTLE_SECONDS)
-            self.tap = probe.tap
-            self.wait_for_probe(probe, stream)
-            stated = self.loop_delays(session, stream)[0]
-        finally:
-            self.tap = None
-            self.drop_session()
-            self.setup = None
-        return {
-            "whole_rate": stream.rate,
-            "whole_stated": stated,
-            "whole_measured": probe.delay().samples,
-            "late": session.feed.late,
-        }
-
-    def wait_for_probe(self, probe: Probe, stream: Stream) -> None:
-        """Until it is done. Raises DeviceError if the device stops."""
-        while not probe.done:
-            if stream.failed:
-                raise DeviceError(f"'{stream.name}' stopped while it was measured ({stream.failed}); try again")
-            sleep(POLL_SECONDS)
+    def respond(self, setup: Setup) -> dict[str, float]:
+        """How long a knob takes to be heard; see `rtae.measuring.respond`. Nothing is open afterwards."""
+        return respond(self, setup)
 
     def list_devices(self) -> list[Any]:
         """All devices; new ones are found only while none is open."""
@@ -420,11 +382,21 @@ class Server:
         elif session is not None and session.guard is not None and session.guard.count > self.ducked:
             self.ducked = session.guard.count
             self.notify("Feedback: the microphone hears the loudspeakers. The output was turned down; use headphones")
+        elif session is not None and stream is not None and session.guard is not None and monotonic() > self.guard_at:
+            self.follow_delays(session, stream, session.guard)
         elif stream is None and setup is not None and self.lost and monotonic() > self.retry_at:
             self.retry_at = monotonic() + RETRY_SECONDS
             self.reopen(setup)
 
-    def reopen(self, setup: Setup) -> None:
+    def follow_delays(self, session: Session, stream: Stream, guard: Guard) -> None:
+        """Tell the guard of a device whose delay is another one than when it was opened: it is only known by and by."""
+        self.guard_at = monotonic() + GUARD_SECONDS
+        turn, lag = self.loop_delays(session, stream)
+        if abs(lag - guard.lag) > GUARD_OFF_SECONDS * session.rate:
+            with session.lock:
+                guard.set_loop(turn, lag)
+
+    def reopen(self, setup: Setup, quietly: bool = False) -> None:
         """One attempt."""
         attempts = [setup, replace(setup, output=None, input=None)] if setup.follow_default else [setup]
         with contextlib.suppress(RtaeError):
@@ -434,7 +406,8 @@ class Server:
                 self.open_session(attempt, OnnxModel.load(Path(attempt.model)))
             except RtaeError:
                 continue
-            self.notify(f"Playing again on '{self.stream.name if self.stream else ''}'")
+            if not quietly:
+                self.notify(f"Playing again on '{self.stream.name if self.stream else ''}'")
             return
 
     def work(self) -> None:
@@ -480,13 +453,18 @@ COMMANDS = (
     "stop_performing",
     "list_devices",
     "measure",
+    "respond",
     "facts",
 )
 
 
 def serve(connection: Connection, shared_name: str) -> None:
     """The main function of the audio process: commands until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the client's to understand
+    # Ctrl-C is the client's to understand. A terminal that closes ends the client, and whoever would clean up after the
+    # two; this process is told by the pipe, and removes what they shared.
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     if DEBUG_VARIABLE not in os.environ:
         # PortAudio, ALSA and JACK print to the terminal, past Python, from threads of their own.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
@@ -498,15 +476,14 @@ def serve(connection: Connection, shared_name: str) -> None:
             connection.send(message)
 
     settle()  # before any thread starts, since threads inherit it
+    threading.Thread(target=end_with_client, args=(shared,), name="rtae-last", daemon=True).start()
     server = Server(shared, lambda text: send(("event", text)))
     send(("event", ""))
     while True:
         try:
             message = connection.recv() if connection.poll(POLL_SECONDS) else None
         except (EOFError, OSError):
-            # The client is gone and cannot remove the memory that it made.
-            with contextlib.suppress(OSError):
-                shared.memory.unlink()
+            remove(shared)
             break
         if message is not None:
             number, name, arguments = message
@@ -518,6 +495,23 @@ def serve(connection: Connection, shared_name: str) -> None:
     # Interpreter exit would call PortAudio once more, which may hang; everything that matters is closed.
     sys.stdout.flush()
     os._exit(0)
+
+
+def remove(shared: SharedState) -> None:
+    """The memory of a client that is gone and cannot remove it."""
+    with contextlib.suppress(OSError):
+        shared.memory.unlink()
+
+
+def end_with_client(shared: SharedState) -> None:
+    """The thread that ends this process after its client where the main one cannot: a sound library hangs in it."""
+    client = multiprocessing.parent_process()
+    if client is None:
+        return
+    client.join()
+    sleep(LAST_SECONDS)
+    remove(shared)
+    os._exit(HUNG)
 
 
 def answer(server: Server, number: int, name: str, arguments: dict[str, Any]) -> tuple[int, bool, Any]:

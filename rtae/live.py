@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn
@@ -21,6 +22,7 @@ from rtae.show import bar, clock, say
 
 POLL_SECONDS = 0.1
 GUARD_SHOWN_DB = -1.0
+SETTLE_SECONDS = 0.5
 
 
 @contextmanager
@@ -66,7 +68,7 @@ def play_live(setup: Setup, values: Snapshot, record: Path | None, dry: bool) ->
     """The microphone, until Ctrl-C."""
     with Client(say) as client, until_ctrl_c() as stop:
         client.set(values)
-        facts = client.configure(replace(setup, source=MICROPHONE, playing=True))
+        facts = settled(client, replace(setup, source=MICROPHONE, playing=True))
         say(f"On {describe(setup, facts)}. Use headphones: speakers may feed back. Ctrl-C stops.")
         start_recording(client, record, dry)
         with bar(TextColumn("{task.description}")) as progress:
@@ -116,14 +118,32 @@ def latency_report(setup: Setup, measure: bool = False) -> None:
         song = replace(setup, source=str(DEMO_PATH), mode="relaxed", hop=2048)
         for name, wanted in (("a song, mode relaxed", song), ("microphone", replace(setup, source=MICROPHONE))):
             try:
-                facts = client.configure(wanted)
+                facts = settled(client, wanted)
             except RtaeError as error:
                 say(f"{name}: {error}")
                 continue
             say(f"{name}: {describe(wanted, facts)}")
             setup = replace(setup, hop=setup.hop or (facts["hop"] if wanted.source == MICROPHONE else 0))
         if measure:
+            say_response("a song, mode relaxed", client.respond(song))
+            say_response(f"mode {setup.mode}", client.respond(setup))
             say_measured(client.measure(setup))
+
+
+def settled(client: Client, setup: Setup) -> dict[str, Any]:
+    """Configure, and wait until the device has told its delays: what it says at first is up to 60 ms off."""
+    client.configure(setup)
+    sleep(SETTLE_SECONDS)
+    return client.facts()
+
+
+def say_response(name: str, found: dict[str, float]) -> None:
+    """How long knobs take."""
+    gain, latents, stated = (1000 * found[key] for key in ("output_gain", "latent_scale", "stated"))
+    say(
+        f"{name}: a turned knob was heard after at most {gain:.0f} ms (output gain) and {latents:.0f} ms (latents); "
+        f"stated are {stated:.0f} ms"
+    )
 
 
 def say_measured(found: dict[str, float]) -> None:

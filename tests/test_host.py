@@ -18,6 +18,7 @@ from rtae.audio.output import AudioWriter
 from rtae.client import Client
 from rtae.engine import Engine
 from rtae.errors import AudioFileError, DeviceError, ModelError, ParameterError
+from rtae.models.catalogue import shipped_folder
 from rtae.nets.config import SMALL
 from rtae.params import Snapshot
 from rtae.performance import load as load_performance
@@ -130,6 +131,26 @@ def test_errors_come_back_as_what_they_are(client, setup, folder):
     wait_for(lambda: client.status().position > 1.0)  # it played on all the time
 
 
+def test_what_cannot_be_opened_leaves_what_there_was(client, setup):
+    client.configure(replace(setup, playing=True))
+    wait_for(lambda: client.status().position > 0.5)
+    with pytest.raises(AudioFileError):
+        client.configure(replace(setup, source="nowhere.wav"))
+    at = client.status().position
+    assert at > 0.4  # where it was
+    wait_for(lambda: client.status().position > at + 0.2)
+
+
+KNOB_MARGIN_SECONDS = 0.1  # of a busy machine, whose clock is the device here
+
+
+def test_a_turned_knob_is_timed(client, setup):
+    # A model that was trained, since the latents of a random one hardly matter to the level.
+    found = client.respond(replace(setup, model=str(shipped_folder() / "tiny")))
+    for knob in ("output_gain", "latent_scale"):
+        assert 0.1 < found[knob] < found["stated"] + KNOB_MARGIN_SECONDS
+
+
 def test_another_song_and_another_model_while_it_plays(client, setup, folder):
     client.configure(setup)
     client.play()
@@ -199,6 +220,50 @@ def test_a_killed_client_leaves_nothing_behind(setup, tmp_path):
         pid, name = json.loads(parent.stdout.readline())
         assert Path(f"/proc/{pid}").exists()
         parent.kill()
+        parent.wait()
+        wait_for(lambda: not Path(f"/proc/{pid}").exists())
+        wait_for(lambda: not Path(f"/dev/shm/{name.lstrip('/')}").exists())  # noqa: S108 - where Linux keeps them
+
+
+HUNG = """
+import json, os, signal, sys, threading, time
+from rtae.client import Client
+from rtae.setup import Setup
+
+if __name__ == "__main__":
+    client = Client()
+    os.kill(int(sys.argv[2]), signal.SIGSTOP)
+    threading.Thread(target=lambda: client.call("configure", setup=Setup(model=sys.argv[1])), daemon=True).start()
+    time.sleep(1.0)
+    print(json.dumps([client.process.pid, client.shared.name]), flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_killed_client_leaves_nothing_behind_while_the_sound_server_hangs(server, setup, tmp_path):
+    script = tmp_path / "hung.py"
+    script.write_text(HUNG)
+    command = [sys.executable, script, setup.model, str(server[0])]
+    try:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env=server[1]) as parent:
+            pid, name = json.loads(parent.stdout.readline())
+            assert Path(f"/proc/{pid}").exists()
+            parent.kill()
+            parent.wait()
+            wait_for(lambda: not Path(f"/proc/{pid}").exists())
+            wait_for(lambda: not Path(f"/dev/shm/{name.lstrip('/')}").exists())  # noqa: S108 - where Linux keeps them
+    finally:
+        os.kill(server[0], signal.SIGCONT)
+
+
+def test_a_terminal_that_closes_leaves_nothing_behind(setup, tmp_path):
+    """It tells all of its processes at once, those that clean up after others as well."""
+    script = tmp_path / "orphan.py"
+    script.write_text(ORPHAN)
+    command = [sys.executable, script, setup.model, setup.source]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as parent:
+        pid, name = json.loads(parent.stdout.readline())
+        os.killpg(parent.pid, signal.SIGHUP)
         parent.wait()
         wait_for(lambda: not Path(f"/proc/{pid}").exists())
         wait_for(lambda: not Path(f"/dev/shm/{name.lstrip('/')}").exists())  # noqa: S108 - where Linux keeps them

@@ -272,7 +272,7 @@ class PortAudioStream(Stream):
     def note(self, time: Any, status: Any) -> None:
         """Remember the delays, and count what was lost."""
         place = self.callbacks % DELAYS
-        self.delays[place] = time.outputBufferDacTime - time.currentTime
+        self.delay = self.delays[place] = time.outputBufferDacTime - time.currentTime
         self.rounds[place] = time.outputBufferDacTime - time.inputBufferAdcTime
         if status:
             self.starved = bool(status.output_underflow)

@@ -152,7 +152,9 @@ class Stream(ABC):
 
     rate, outputs, inputs, block: what was agreed; callbacks: how many there were, the latest at `last_callback`
     (`time.monotonic`); underflows: output that starved; overflows: input that was lost; error: what the callback
-    raised, after which the output is silence. even: False while the device, which had run dry, fills all of its own
+    raised, after which the output is silence.
+    delay: seconds until the latest block is heard, 0 if that is not told.
+    even: False while the device, which had run dry, fills all of its own
     buffer anew without waiting; measured over PulseAudio: 12 blocks in 0.4 ms, more than any ring of ours holds.
     """
 
@@ -161,7 +163,7 @@ class Stream(ABC):
         self.name, self.host = name, host
         self.rate, self.outputs, self.inputs, self.block = rate, outputs, inputs, block
         self.callbacks = self.underflows = self.overflows = 0
-        self.last_callback = 0.0
+        self.last_callback = self.delay = 0.0
         self.error: BaseException | None = None
         self.patience = max(PATIENCE_SECONDS, PATIENCE_PERIODS * block / rate)
         self.started = self.finished = self.closed = False
