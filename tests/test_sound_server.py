@@ -65,9 +65,8 @@ same = np.array_equal(heard[start : start + COUNT], sent[LEAD : LEAD + COUNT])
 raw = heard.tobytes()
 pieces = np.split(sent[LEAD : LEAD + COUNT], 100)  # of 10 ms
 share = np.mean([piece.tobytes() in raw for piece in pieces])
-done(finished=finished, closed=closed, same=same, share=share, flags=stream.flags, host=stream.host, error=repr(stream.error),
-     failed=stream.failed, block=stream.block, seconds=(start - LEAD) / 44_100,
-     latency=stream.output_latency + stream.input_latency)
+done(finished=finished, closed=closed, same=same, share=share, flags=stream.flags, host=stream.host,
+     error=repr(stream.error), failed=stream.failed)
 """
 
 LOSS = """
