@@ -112,7 +112,7 @@ def test_pictures_can_be_svg(work, rtae):
         (("compare-decoders", "empty", "--out", "o"), "No audio files in empty"),
         (("compare-decoders", "silence", "--out", "o"), "can be used: silent"),
         (("compare-decoders", "songs", "--out", "o", "-m", "huge"), "No preset 'huge'"),
-        (("compare-decoders", "songs", "--out", "o", "--loss", "l3"), "loss must be 'spectral' or 'mse'"),
+        (("compare-decoders", "songs", "--out", "o", "--loss", "l3"), "loss must be 'spectral', 'mse' or 'paper-vae'"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_line(work, rtae, arguments, message):
