@@ -121,7 +121,7 @@ PARAMETERS = (
         "",
         0,
         2,
-        0.95,
+        0.9375,  # a float32 holds it exactly, so that a knob set back is at its default
         "linear",
         "How much chance there is in a dream: 0 none, 1 as much as in music.",
     ),

@@ -334,10 +334,12 @@ def test_an_impossible_sample_is_refused(folder):
 
 
 def test_the_command(folder, tmp_path):
-    from rtae.cli import app
+    from rtae.cli import build
 
     target = tmp_path / "out.flac"
-    done = CliRunner().invoke(app, ["sample", str(target), "--model", str(folder), "--seconds", "0.3", "--seed", "5"])
+    done = CliRunner().invoke(
+        build(), ["sample", str(target), "--model", str(folder), "--seconds", "0.3", "--seed", "5"]
+    )
     assert done.exit_code == 0, done.output
     assert sf.info(target).frames == round(0.3 * RATE)
     assert "network prior" in done.output
