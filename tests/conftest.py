@@ -33,7 +33,9 @@ PULSEAUDIO, PACTL = shutil.which("pulseaudio"), shutil.which("pactl")
 torch.set_num_threads(1)  # two threads on networks this small wait for each other, for ever so long on a busy machine
 
 # A shell that starts the tests in the background has their Ctrl-C ignored, and several tests press it.
-signal.signal(signal.SIGINT, signal.default_int_handler)
+# Tests that are ended from outside end what they started, such as a sound server.
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, signal.default_int_handler)
 
 # A change of parameters at a sample of the stream, whatever the blocks are.
 Timeline = Sequence[tuple[int, Snapshot]]

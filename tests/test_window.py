@@ -109,6 +109,7 @@ def test_a_song_plays_pauses_and_stops(window, qtbot):
     assert window.transport.play.accessibleName() == "Pause"
     qtbot.mouseClick(window.transport.play, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: not window.controller.setup.playing, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: window.controller.status().output_peak == 0, timeout=PATIENCE_MS)  # it has faded out
     held = window.controller.status().position
     qtbot.wait(300)
     assert window.controller.status().position == held > 0
