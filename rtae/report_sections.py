@@ -22,9 +22,11 @@ from rtae.experiments import (
     spectral_flatness,
     through,
 )
+from rtae.prior import KINDS, load
 from rtae.report_clusters import components, how_many, silhouette_scores, the_clusters
 from rtae.report_ground import MAIN, MODELS, VAE, Excerpt, Ground, Section, by_size, in_words, likeness, listed
 from rtae.runtime import OnnxModel
+from rtae.sample import sample
 
 FloatArray = NDArray[np.float32]
 MOST_SHOWN = 4  # songs of which there are pictures
@@ -247,12 +249,7 @@ def variational(ground: Ground) -> Section:
 
 
 def made_up(model: OnnxModel, folder: Path, seconds: float, seed: int) -> dict[str, FloatArray]:
-    """What the priors of a model make up, by kind; nothing where it, or this program, has none."""
-    try:
-        from rtae.prior import KINDS, load  # type: ignore[import-not-found, unused-ignore]
-        from rtae.sample import sample  # type: ignore[import-not-found, unused-ignore]
-    except ImportError:
-        return {}
+    """What the priors of a model make up, by kind; nothing where it has none."""
     made: dict[str, FloatArray] = {}
     for kind in KINDS:
         try:

@@ -2,6 +2,7 @@ import base64
 import io
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -118,7 +119,7 @@ def test_figures_of_a_likeness(rng):
 
 def ground_of(model_of, *excerpts):
     models = {"large": model_of(TINY), "small": model_of(TINY), "tiny": model_of(TINY)}
-    return Ground(models, dict.fromkeys(models), excerpts, None, RATE, SECONDS, 0)
+    return Ground(models, dict.fromkeys(models, Path("nowhere")), excerpts, None, RATE, SECONDS, 0)
 
 
 def test_one_short_song_is_enough_for_what_needs_no_clips(model_of, rng):
