@@ -27,7 +27,7 @@ from rtae.setup import Setup
 
 RATE = 44_100
 PATIENCE_MS = 60_000  # a busy machine takes long to start a process
-STALL_SECONDS = 3.0
+STALL_SECONDS = 5.0
 STALLS = 3  # of the window, until nothing else disturbs the sound as well
 
 pytestmark = pytest.mark.qt_log_level_fail("CRITICAL")
