@@ -666,7 +666,20 @@ def test_a_folder_is_counted_and_what_is_left_out_has_its_reason(rng, tmp_path, 
     assert reasons["silent.wav"] == "silent"
     assert "is empty" in reasons["empty.mp3"]
     assert "not audio that can be read" in reasons["text.wav"]
+    assert found.cut == []
     assert [at[:2] for at in seen] == [(number, 12) for number in range(12)]
+
+
+def test_files_of_which_a_part_is_missing_are_used_and_counted(rng, songs):
+    for name, audio in (("long.wav", tone(rng, 2)), ("long.flac", tone(rng, 2)), ("long.ogg", tone(rng, 2))):
+        sf.write(songs / name, audio, RATE)
+        (songs / name).write_bytes((songs / name).read_bytes()[: (songs / name).stat().st_size * 6 // 10])
+    found = survey(songs, RATE, CROP)
+    assert {path.name for path in found.cut} == {"long.wav", "long.flac", "long.ogg"}
+    assert all(0.2 * RATE < track.samples < 1.9 * RATE for track in found.tracks if track.cut)
+    assert len(found.tracks) == 7
+    again = survey(songs, RATE, CROP)  # decoded already
+    assert again == found
 
 
 @pytest.mark.parametrize("missing", ["nowhere", "a file"])
