@@ -128,12 +128,14 @@ def say_notes(done: Rendered, source: Path) -> None:
 def model_table() -> None:
     """`rtae models`."""
     from rtae.models import available, shipped_folder
+    from rtae.models.catalogue import check_networks
 
     table = Table("model", "preset", "rate", "latents", "per second", "sees back", "SI-SDR", "from")
     broken = []
     for name, folder in available().items():
         try:
             spec = ModelSpec.load(folder)
+            check_networks(folder)
         except ModelError as error:
             broken.append(str(error))
             continue

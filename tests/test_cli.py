@@ -730,14 +730,27 @@ def test_one_odd_model_does_not_hide_the_others(work, rtae, change):
     assert "other" in done.out
 
 
-def test_broken_models_are_listed_below_the_others(work, rtae):
-    (work / "models" / "mine" / SPEC_FILE).write_text("{")
+BROKEN_MODELS = {
+    "no json": (lambda folder: (folder / SPEC_FILE).write_text("{"), "is not valid JSON"),
+    "no encoder": (lambda folder: (folder / ENCODER_FILE).unlink(), "encoder.onnx cannot be read (No such file"),
+    "a folder as encoder": (
+        lambda folder: ((folder / ENCODER_FILE).unlink(), (folder / ENCODER_FILE).mkdir()),
+        "encoder.onnx is not a file",
+    ),
+    "a cut decoder": (cut, "decoder.onnx is not the file that model.json describes"),
+    "swapped": (swap, "encoder.onnx is not the file that model.json describes"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), BROKEN_MODELS.values(), ids=BROKEN_MODELS)
+def test_broken_models_are_listed_below_the_others(work, rtae, change, message):
+    change(work / "models" / "mine")
     done = rtae("models")
     assert done.code == 0
     table, _, below = done.out.partition("Not usable: ")
     assert "other" in table
     assert "mine" not in table
-    assert "is not valid JSON" in below
+    assert message in below
 
 
 def test_models_are_listed(work, rtae):

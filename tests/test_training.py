@@ -20,7 +20,7 @@ from rtae.errors import AudioFileError, TrainingError
 from rtae.nets.autoencoder import Autoencoder
 from rtae.nets.config import PRESETS, SMALL, NetConfig
 from rtae.nets.linear import LinearCode
-from rtae.training import data
+from rtae.training import data, watch
 from rtae.training import run as running
 from rtae.training.checkpoint import CHECKPOINT_FILE, Checkpoint
 from rtae.training.config import CONFIG_FILE, TrainConfig
@@ -638,6 +638,20 @@ def test_a_checkpoint_that_does_not_fit_its_network(tmp_path, material, name):
     rewrite(run, MISFITS[name])
     with pytest.raises(TrainingError):
         train(QUICK, material, run, resume=True)
+
+
+def test_a_training_that_diverges_stops_with_advice(material, tmp_path, monkeypatch):
+    forward, calls = TrainingLoss.forward, []
+
+    def growing(self, output, target):
+        calls.append(self)
+        return forward(self, output, target) * (1 if len(calls) <= 4 else 1000)  # two steps, and silence in each
+
+    monkeypatch.setattr(watch, "STEPS", 2)
+    monkeypatch.setattr(TrainingLoss, "forward", growing)
+    with pytest.raises(TrainingError, match=r"risen from \S+ to \S+ by step \d: .* lower --learning-rate than 0.01"):
+        train(replace(QUICK, validate_every=100), material, tmp_path / "run")
+    assert len(calls) < 8
 
 
 # -- the folder of songs -----------------------------------------------------------------------------------------------
