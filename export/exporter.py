@@ -23,11 +23,9 @@ from rtae.nets.linear import LinearCode
 from rtae.nets.reach import computed_reach
 from rtae.runtime import OnnxModel
 from rtae.spec import CARD_FILE, COMPONENTS, DECODER_FILE, ENCODER_FILE, LINEAR_FILE, SPEC_FILE, ModelSpec
-from rtae.training.checkpoint import Checkpoint
-from rtae.training.data import Track, survey
+from rtae.training.checkpoint import Checkpoint, first_line
+from rtae.training.data import DATA_FILE, Track, middle, survey
 from rtae.training.losses import quality, spectral_distance
-from rtae.training.module import first_line
-from rtae.training.run import DATA_FILE, middle
 
 from .card import card
 from .graph import decoder_graph, encoder_graph

@@ -470,7 +470,7 @@ def train(
     threads: Annotated[int | None, typer.Option(min=1, max=1024, help="Processor cores to use [default: all].")] = None,
 ) -> None:
     """Train a model on a folder of songs. Ctrl-C stops and keeps a checkpoint that --resume continues."""
-    require_extra("train", "torch", "lightning", "auraloss", "torchmetrics", "safetensors")
+    require_extra("train", "torch", "lightning", "auraloss", "safetensors")
     from dataclasses import replace
 
     from rtae.nets.config import preset
@@ -508,7 +508,7 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a model of that name.")] = False,
 ) -> None:
     """Export a trained model to ONNX, if it verifies."""
-    require_extra("train", "torch", "lightning", "auraloss", "torchmetrics", "onnx", "safetensors")
+    require_extra("train", "torch", "lightning", "auraloss", "onnx", "safetensors")
     from rtae.show import exporting
 
     exporting(run, name, into, data, licence, overwrite)
@@ -545,7 +545,7 @@ def prior(
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and examples.")] = 0,
 ) -> None:
     """Train what a model dreams with: how its latents move. Ctrl-C stops and keeps what was learned."""
-    require_extra("train", "torch", "lightning", "auraloss", "torchmetrics", "onnx", "safetensors")
+    require_extra("train", "torch", "lightning", "auraloss", "onnx", "safetensors")
     from rtae.dreaming import training_prior
     from rtae.training.prior import PriorConfig
 

@@ -23,7 +23,7 @@ def ready(*modules: str, train: bool = False) -> None:
 
     require_extra("analysis", "matplotlib", *modules)
     if train:
-        require_extra("train", "torch", "lightning", "auraloss", "torchmetrics", "safetensors")
+        require_extra("train", "torch", "lightning", "auraloss", "safetensors")
 
 
 def analyze(

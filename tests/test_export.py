@@ -23,8 +23,8 @@ from rtae.spec import CARD_FILE, COMPONENTS, DECODER_FILE, ENCODER_FILE, LINEAR_
 from rtae.training import data
 from rtae.training.checkpoint import CHECKPOINT_FILE, Checkpoint
 from rtae.training.config import TrainConfig
-from rtae.training.data import split, survey
-from rtae.training.run import DATA_FILE, describe_material, fit_linear, middle, start_folder
+from rtae.training.data import DATA_FILE, middle, split, survey
+from rtae.training.run import describe_material, fit_linear, start_folder
 
 RATE = 22_050
 WRITTEN = {SPEC_FILE, ENCODER_FILE, DECODER_FILE, CARD_FILE, LINEAR_FILE}

@@ -15,8 +15,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
+from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
 
 from rtae.errors import AudioFileError, TrainingError
+from rtae.metrics import METRICS
 from rtae.nets.autoencoder import Autoencoder
 from rtae.nets.config import PRESETS, SMALL, NetConfig
 from rtae.nets.linear import LinearCode
@@ -24,10 +26,10 @@ from rtae.training import data, watch
 from rtae.training import run as running
 from rtae.training.checkpoint import CHECKPOINT_FILE, Checkpoint
 from rtae.training.config import CONFIG_FILE, TrainConfig
-from rtae.training.data import SCALE, Crops, Track, split, survey
-from rtae.training.losses import TrainingLoss, quality, spectral_distance, waveform_error
+from rtae.training.data import DATA_FILE, SCALE, Crops, Track, split, survey
+from rtae.training.losses import TrainingLoss, quality, si_sdr, spectral_distance, waveform_error
 from rtae.training.module import FINAL_RATE, TrainingModule
-from rtae.training.run import COLUMNS, DATA_FILE, fit_linear, prepare_run, train
+from rtae.training.run import COLUMNS, fit_linear, prepare_run, train
 
 RATE = 22_050
 CROP = 4096
@@ -220,6 +222,17 @@ def test_previews_are_a_held_out_track_and_what_the_average_makes_of_it(tmp_path
     last = rows_of(run)[-1]
     assert float(last["si_sdr_db"]) == pytest.approx(figures[0], abs=1e-2)
     assert float(last["mr_stft"]) == pytest.approx(figures[1], rel=1e-3)
+
+
+@pytest.mark.parametrize("error", [0.01, 1.0])
+def test_si_sdr_is_what_others_compute(rng, error):
+    target = rng.standard_normal((2, 1, 5000)).astype(np.float32)
+    output = 0.3 * target + error * rng.standard_normal(target.shape).astype(np.float32)
+    figures = si_sdr(torch.from_numpy(output), torch.from_numpy(target))
+    expected = scale_invariant_signal_distortion_ratio(torch.from_numpy(output), torch.from_numpy(target))
+    assert figures.shape == (2, 1)
+    torch.testing.assert_close(figures, expected)
+    assert float(figures[0]) == pytest.approx(METRICS["si_sdr"].measure(target[0, 0], output[0, 0], RATE), abs=1e-3)
 
 
 def test_what_was_trained_on_is_written_down(tmp_path, material, songs):

@@ -21,6 +21,11 @@ CHECKPOINT_FILE = "checkpoint.safetensors"
 FORMAT = 1
 
 
+def first_line(error: BaseException) -> str:
+    """What an exception says, without the details that torch puts below."""
+    return " ".join(str(error).split("\n")[:2]).strip()
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """Where a run stands.

@@ -30,6 +30,7 @@ SCALE = 16_384  # of the 16-bit cache: 6 dB of headroom, since lossy files decod
 SILENCE_RMS = 10 ** (-60 / 20)
 BLOCK = 1 << 18
 HELD_OUT = 0.1
+DATA_FILE = "data.json"  # in the folder of a run: which songs it was trained on
 
 Progress = Callable[[int, int, str], None]
 
@@ -56,6 +57,12 @@ class Track:
     def read(self, start: int, count: int) -> NDArray[np.float32]:
         """A stretch of it, (count,) float32, full scale +-1."""
         return self.audio()[start : start + count].astype(np.float32) / SCALE
+
+
+def middle(track: Track, seconds: float) -> NDArray[np.float32]:
+    """Up to so many seconds around the middle of a track, (samples,)."""
+    most = round(seconds * track.model_rate)
+    return track.read(max(0, (track.samples - most) // 2), most)
 
 
 @dataclass

@@ -6,7 +6,6 @@ import torch
 from auraloss.freq import MultiResolutionSTFTLoss
 from torch import Tensor, nn
 from torch.nn import functional
-from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
 
 FFT_SIZES = (2048, 1024, 512, 256, 128, 64)
 MAGNITUDE_FLOOR = 1e-3
@@ -88,8 +87,15 @@ class TrainingLoss(nn.Module):
         return loss + self.energy_weight * self.energy(output, target) if self.energy_weight else loss
 
 
+def si_sdr(output: Tensor, target: Tensor) -> Tensor:
+    """Decibels between target and error, for the scale of the target that fits best (Le Roux et al. 2019), (..., n)."""
+    tiny = torch.finfo(output.dtype).eps
+    scale = ((output * target).sum(-1, keepdim=True) + tiny) / (target.square().sum(-1, keepdim=True) + tiny)
+    wanted = scale * target
+    return 10 * torch.log10((wanted.square().sum(-1) + tiny) / ((wanted - output).square().sum(-1) + tiny))
+
+
 @torch.no_grad()
 def quality(output: Tensor, target: Tensor, distance: MultiResolutionSTFTLoss) -> tuple[float, float]:
-    """SI-SDR in dB (Le Roux et al. 2019) and multi-resolution STFT distance of one track, (1, 1, samples) twice."""
-    si_sdr = scale_invariant_signal_distortion_ratio(output, target)
-    return float(si_sdr), float(distance(output, target))
+    """SI-SDR in dB and multi-resolution STFT distance of one track, (1, 1, samples) twice."""
+    return float(si_sdr(output, target)), float(distance(output, target))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from rtae.errors import TrainingError
 from rtae.nets.autoencoder import Autoencoder
-from rtae.training.checkpoint import Checkpoint
+from rtae.training.checkpoint import Checkpoint, first_line
 from rtae.training.config import TrainConfig
 from rtae.training.losses import TrainingLoss, quality, spectral_distance
 from rtae.training.variational import LatentFigures, divergence, draw, kl_weight
@@ -23,11 +23,6 @@ from rtae.training.watch import LossWatch
 
 FINAL_RATE = 0.05
 MOMENTS = ("exp_avg", "exp_avg_sq")
-
-
-def first_line(error: BaseException) -> str:
-    """What an exception says, without the details that torch puts below."""
-    return " ".join(str(error).split("\n")[:2]).strip()
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,7 @@ from torch import Tensor, nn
 from rtae.errors import TrainingError
 from rtae.prior import REACH
 from rtae.runtime import OnnxModel
-from rtae.training.data import Track
-from rtae.training.run import middle
+from rtae.training.data import Track, middle
 
 FloatArray = NDArray[np.float32]
 FloatArray64 = NDArray[np.float64]
