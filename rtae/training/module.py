@@ -55,6 +55,7 @@ class TrainingModule(lightning.LightningModule):
         self.distance = spectral_distance()
         self.step = 0
         self.seconds = 0.0
+        self.earlier = (0, 0.0)  # steps and seconds of the runs that this one was started from
         self.started = monotonic()
         self.moments: dict[str, Tensor] = {}
         self.losses: list[float] = []
@@ -87,6 +88,7 @@ class TrainingModule(lightning.LightningModule):
                     raise TrainingError(f"The checkpoint has no {moment} that fits {name}; train again")
         self.average = {name: value.clone() for name, value in checkpoint.average.items()}
         self.step, self.seconds, self.moments = checkpoint.step, checkpoint.seconds, checkpoint.optimizer
+        self.earlier = checkpoint.earlier_steps, checkpoint.earlier_seconds
 
     def checkpoint(self) -> Checkpoint:
         """Where the training stands now."""
@@ -96,7 +98,7 @@ class TrainingModule(lightning.LightningModule):
         for name, weight in self.net.named_parameters():
             state = optimizer.state.get(weight, {})  # type: ignore[union-attr]
             moments.update({f"{moment}.{name}": state[moment] for moment in MOMENTS if moment in state})
-        return Checkpoint(self.config, self.step, self.elapsed(), model, dict(self.average), moments)
+        return Checkpoint(self.config, self.step, self.elapsed(), model, dict(self.average), moments, *self.earlier)
 
     # -- a training step ---------------------------------------------------------------------------------------------
     def configure_optimizers(self) -> torch.optim.Optimizer:
