@@ -22,7 +22,7 @@ from rtae.nets.config import NetConfig
 from rtae.nets.linear import LinearCode
 from rtae.nets.reach import computed_reach
 from rtae.runtime import OnnxModel
-from rtae.spec import CARD_FILE, COMPONENTS, DECODER_FILE, ENCODER_FILE, LINEAR_FILE, SPEC_FILE, ModelSpec
+from rtae.spec import CARD_FILE, COMPONENTS, DECODER_FILE, ENCODER_FILE, LINEAR_FILE, PAPER_FOLDER, SPEC_FILE, ModelSpec
 from rtae.training.checkpoint import Checkpoint
 from rtae.training.data import Track, survey
 from rtae.training.losses import quality, spectral_distance
@@ -42,7 +42,7 @@ SMALLEST_STD = 1e-6
 SMALLEST_SHARE = 0.01  # of the largest deviation
 COMPONENT_DECIMALS = 7  # what is left out are rounding errors, which differ from machine to machine
 NOTES_MOST = 1 << 16  # bytes
-KEPT = ("paper",)  # in a model's folder: what is no part of the model, and stays when it is replaced
+KEPT = (PAPER_FOLDER,)  # in a model's folder: what is no part of the model, and stays when it is replaced
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 

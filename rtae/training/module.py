@@ -108,7 +108,7 @@ class TrainingModule(lightning.LightningModule):
         fast = [w for name, w in self.net.named_parameters() if not name.startswith(banks)]
         groups = [{"params": fast, "factor": 1.0}, {"params": slow, "factor": self.config.shortcut_rate}]
         optimizer = torch.optim.Adam(
-            [g for g in groups if g["params"]], lr=self.config.learning_rate, betas=(0.9, 0.99)
+            [g for g in groups if g["params"]], lr=self.config.learning_rate, betas=(0.9, 0.99), fused=True
         )
         if self.moments:
             for name, weight in self.net.named_parameters():
