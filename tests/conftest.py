@@ -41,6 +41,13 @@ for number in (signal.SIGINT, signal.SIGTERM):
 Timeline = Sequence[tuple[int, Snapshot]]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `-n 2`: a file's tests stay together, and those that play on a sound server never run two at a time."""
+    on_server = {item.path for item in items if "sound_server" in getattr(item, "fixturenames", ())}
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("sound" if item.path in on_server else str(item.path)))
+
+
 @pytest.fixture
 def rng(request) -> np.random.Generator:
     """The same numbers in every run, others in every test."""
