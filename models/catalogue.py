@@ -172,6 +172,16 @@ def check_folder(source: Path) -> None:
     ModelSpec.load(source)
 
 
+def check_networks(folder: Path) -> None:
+    """Raise ModelError where a model's networks are missing, or are not those of its model.json; reads them whole."""
+    try:
+        for name in NEEDED:
+            check_file(folder / name, NEEDED[name])
+        check_sums(folder, folder)
+    except OSError as error:
+        raise ModelError(f"{folder} cannot be read ({error.strerror}); export or copy the model again") from None
+
+
 def check_file(path: Path, most: int) -> None:
     """Raise ModelError unless it is a plain file (a pipe would be waited for) of at most so many bytes."""
     try:

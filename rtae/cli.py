@@ -319,7 +319,7 @@ def render_played(file: Path, song: Path | None, target: Path, held: dict[str, f
     from rtae.performance import load
     from rtae.render import render_performance
     from rtae.setup import MICROPHONE
-    from rtae.show import bar, clock, say
+    from rtae.show import bar, clock, say, say_notes
 
     played = load(file)
     for note in played.notes:
@@ -341,12 +341,7 @@ def render_played(file: Path, song: Path | None, target: Path, held: dict[str, f
             second=second,
         )
     say(f"Wrote {target}: {clock(done.samples / done.rate)}, {len(played.events)} changes of the knobs, from {found}")
-    if done.truncated:
-        say(f"Note: {found} ends earlier than it says, or is damaged; silence follows")
-    if done.repaired:
-        say(f"Note: {done.repaired} samples were not finite and were silenced")
-    if done.silent:
-        say("Note: the result is silent")
+    say_notes(done, found)
 
 
 @command

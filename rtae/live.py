@@ -13,16 +13,19 @@ from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn
 
+from rtae.audio.file import AudioReader
 from rtae.client import Client
 from rtae.demo import DEMO_PATH
 from rtae.errors import DeviceError, RtaeError
 from rtae.params import Snapshot
 from rtae.setup import MICROPHONE, Setup
+from rtae.shared import Status
 from rtae.show import bar, clock, say
 
 POLL_SECONDS = 0.1
 GUARD_SHOWN_DB = -1.0
 SETTLE_SECONDS = 0.5
+MISSING_SECONDS = 1.0
 
 
 @contextmanager
@@ -58,10 +61,23 @@ def play_songs(setup: Setup, songs: Sequence[Path], values: Snapshot, record: Pa
                     client.open(str(song))
                 client.play()
                 say(f"Playing {song.name} through {Path(setup.model).name}")
-                follow(client, stop, progress)
+                length = stated_seconds(song)
+                end = follow(client, stop, progress)
+                if end.ended and end.position < length - MISSING_SECONDS:
+                    say(f"Note: {song.name} is damaged or cut short: it ended after {clock(end.position)}")
                 if stop.is_set():
                     break
         finish(client)
+
+
+def stated_seconds(song: Path) -> float:
+    """The length of a song, if its header can be trusted to say it, else 0. Says so where the song is cut short."""
+    if not song.is_file():
+        return 0.0  # a dream
+    with AudioReader(song) as reader:
+        if reader.truncated:
+            say(f"Note: {song.name} is cut short; what there is of it is played")
+        return 0.0 if reader.truncated or reader.info.guessed else reader.info.seconds
 
 
 def play_live(setup: Setup, values: Snapshot, record: Path | None, dry: bool) -> None:
@@ -82,9 +98,9 @@ def start_recording(client: Client, record: Path | None, dry: bool) -> None:
         say(f"Recording to {client.record(str(record), dry)}")
 
 
-def follow(client: Client, stop: threading.Event, progress: Progress) -> None:
-    """Show where it stands until the source ends or Ctrl-C."""
-    task = progress.add_task("")
+def follow(client: Client, stop: threading.Event, progress: Progress) -> Status:
+    """Show where it stands until the source ends or Ctrl-C; the last that was shown."""
+    task, at = progress.add_task(""), client.status()
     while not stop.wait(POLL_SECONDS):
         at = client.status()
         line = f"{clock(at.position)}{f' / {clock(at.duration)}' if at.duration else ''}   late {at.late:.0f} samples"
@@ -94,6 +110,7 @@ def follow(client: Client, stop: threading.Event, progress: Progress) -> None:
         if at.ended:
             break
     progress.remove_task(task)
+    return at
 
 
 def finish(client: Client) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rtae.export.verify import Verification
     from rtae.live_bench import Dropouts, LiveBench
     from rtae.params import Snapshot
+    from rtae.render import Rendered
     from rtae.training.config import TrainConfig
     from rtae.training.data import Survey
     from rtae.training.run import Report
@@ -108,11 +109,18 @@ def rendering(source: Path, target: Path, engine: Engine, values: Snapshot, seco
         f"Wrote {result.path}: {clock(seconds)} at {result.rate} Hz, {result.channels} channel"
         f"{'s' if result.channels > 1 else ''}, {seconds / (perf_counter() - start):.0f} times faster than real time"
     )
-    if result.truncated:
-        say(f"Note: {source} ends earlier than it says, or is damaged; what could be read was rendered")
-    if result.repaired:
-        say(f"Note: {result.repaired} samples were not finite and were silenced")
-    if result.silent:
+    say_notes(result, source)
+
+
+def say_notes(done: Rendered, source: Path) -> None:
+    """What was wrong with what was rendered, and with what came of it."""
+    if done.truncated:
+        say(f"Note: {source} is cut short or damaged; what could be read was rendered")
+    if done.repaired:
+        say(f"Note: {done.repaired} samples were not finite and were silenced")
+    if done.silent_source:
+        say(f"Note: {source} is silent")
+    if done.silent:
         say("Note: the result is silent")
 
 
@@ -120,12 +128,14 @@ def rendering(source: Path, target: Path, engine: Engine, values: Snapshot, seco
 def model_table() -> None:
     """`rtae models`."""
     from rtae.models import available, shipped_folder
+    from rtae.models.catalogue import check_networks
 
     table = Table("model", "preset", "rate", "latents", "per second", "sees back", "SI-SDR", "from")
     broken = []
     for name, folder in available().items():
         try:
             spec = ModelSpec.load(folder)
+            check_networks(folder)
         except ModelError as error:
             broken.append(str(error))
             continue
@@ -332,9 +342,21 @@ def survey_folder(folder: Path, rate: int, crop: int) -> Survey:
     say(f"{folder}: {len(found.tracks)} files, {found.minutes:.1f} minutes ({rates}); {len(found.skipped)} skipped")
     for reason, count in Counter(found.skipped.values()).most_common(8):
         say(f"  skipped {count}: {reason}")
+    if found.cut:
+        say(f"  {len(found.cut)} cut short or damaged, used as far as they go: {some_names(found.cut)}")
     if found.repaired:
         say(f"  {found.repaired} samples were not finite and were silenced")
     return found
+
+
+def some_names(paths: Sequence[Path], most: int = 3) -> str:
+    """The first ones, and how many more there are.
+
+    >>> some_names([Path("a/b.wav"), Path("c.wav")], most=1)
+    'b.wav and 1 more'
+    """
+    rest = f" and {len(paths) - most} more" if len(paths) > most else ""
+    return ", ".join(path.name for path in paths[:most]) + rest
 
 
 def training(

@@ -17,7 +17,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from rtae import __version__, cli, evaluate, show
-from rtae.audio.file import read_audio
+from rtae.audio.file import AudioReader, read_audio
 from rtae.demo import DEMO_PATH
 from rtae.engine import Engine
 from rtae.metrics import METRICS
@@ -730,14 +730,27 @@ def test_one_odd_model_does_not_hide_the_others(work, rtae, change):
     assert "other" in done.out
 
 
-def test_broken_models_are_listed_below_the_others(work, rtae):
-    (work / "models" / "mine" / SPEC_FILE).write_text("{")
+BROKEN_MODELS = {
+    "no json": (lambda folder: (folder / SPEC_FILE).write_text("{"), "is not valid JSON"),
+    "no encoder": (lambda folder: (folder / ENCODER_FILE).unlink(), "encoder.onnx cannot be read (No such file"),
+    "a folder as encoder": (
+        lambda folder: ((folder / ENCODER_FILE).unlink(), (folder / ENCODER_FILE).mkdir()),
+        "encoder.onnx is not a file",
+    ),
+    "a cut decoder": (cut, "decoder.onnx is not the file that model.json describes"),
+    "swapped": (swap, "encoder.onnx is not the file that model.json describes"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), BROKEN_MODELS.values(), ids=BROKEN_MODELS)
+def test_broken_models_are_listed_below_the_others(work, rtae, change, message):
+    change(work / "models" / "mine")
     done = rtae("models")
     assert done.code == 0
     table, _, below = done.out.partition("Not usable: ")
     assert "other" in table
     assert "mine" not in table
-    assert "is not valid JSON" in below
+    assert message in below
 
 
 def test_models_are_listed(work, rtae):
@@ -778,11 +791,51 @@ def test_notes_on_what_was_wrong_with_the_input(work, rtae):
         "Note: 20 samples were not finite and were silenced" in rtae("render", "holes.wav", "o.wav", "-m", "mine").out
     )
     sf.write("silent.wav", 0 * noise(1), RATE)
-    assert "Note: the result is silent" in rtae("render", "silent.wav", "o.wav", "-m", "mine", "--mix", "0").out
+    silent = rtae("render", "silent.wav", "o.wav", "-m", "mine", "--mix", "0").out
+    assert "Note: silent.wav is silent" in silent
+    assert "Note: the result is silent" in silent
+    noisy = rtae("render", "silent.wav", "o.wav", "-m", "mine", "--noise-amount", "1").out
+    assert "Note: silent.wav is silent" in noisy
+    assert "the result" not in noisy
     sf.write("whole.flac", noise(2, 60_000), RATE)
     Path("cut.flac").write_bytes(Path("whole.flac").read_bytes()[:100_000])
-    assert "Note: cut.flac ends earlier than it says" in rtae("render", "cut.flac", "o.wav", "-m", "mine").out
+    assert "Note: cut.flac is cut short or damaged" in rtae("render", "cut.flac", "o.wav", "-m", "mine").out
+    Path("cut.wav").write_bytes(Path("good.wav").read_bytes()[:20_000])
+    assert "Note: cut.wav is cut short or damaged" in rtae("render", "cut.wav", "o.wav", "-m", "mine").out
     assert "Note" not in rtae("render", "good.wav", "o.wav", "-m", "mine").out
+
+
+@pytest.mark.parametrize("name", ["cut.wav", "cut.flac", "good.wav", "good.flac"])
+def test_a_song_that_is_cut_short_is_told_when_it_is_played(work, rtae, monkeypatch, name):
+    from rtae import live
+
+    whole = Path(name.replace("cut", "good"))
+    sf.write(whole, noise(2, 5 * RATE), RATE)
+    if whole != Path(name):
+        Path(name).write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
+    with AudioReader(name) as reader:
+        seconds = reader.read(10**9).shape[1] / RATE
+
+    class Player(FakeClient):
+        def play(self):
+            pass
+
+        def status(self):
+            return Status(position=seconds, duration=5.0, ended=1.0)
+
+    monkeypatch.setattr(live, "Client", Player)
+    done = rtae("play", name, "-m", "mine")
+    assert done.code == 0, done.err
+    notes = [line for line in done.out.splitlines() if line.startswith("Note")]
+    assert len(notes) == name.startswith("cut")
+    assert all(f"{name} is " in note and "cut short" in note for note in notes)
+
+
+def test_songs_that_are_cut_short_are_told_before_training(work, capsys):
+    for name in "abcd":
+        Path(f"songs/{name}.wav").write_bytes(Path("songs/0.wav").read_bytes()[:30_000])
+    show.survey_folder(Path("songs"), RATE, 4096)
+    assert "4 cut short or damaged, used as far as they go: a.wav, b.wav, c.wav and 1 more" in capsys.readouterr().out
 
 
 def test_the_demo_is_a_source_unless_there_is_a_file_of_that_name(work):

@@ -20,7 +20,7 @@ from rtae.errors import AudioFileError, TrainingError
 from rtae.nets.autoencoder import Autoencoder
 from rtae.nets.config import PRESETS, SMALL, NetConfig
 from rtae.nets.linear import LinearCode
-from rtae.training import data
+from rtae.training import data, watch
 from rtae.training import run as running
 from rtae.training.checkpoint import CHECKPOINT_FILE, Checkpoint
 from rtae.training.config import CONFIG_FILE, TrainConfig
@@ -653,6 +653,20 @@ def test_a_checkpoint_that_does_not_fit_its_network(tmp_path, material, name):
         train(QUICK, material, run, resume=True)
 
 
+def test_a_training_that_diverges_stops_with_advice(material, tmp_path, monkeypatch):
+    forward, calls = TrainingLoss.forward, []
+
+    def growing(self, output, target):
+        calls.append(self)
+        return forward(self, output, target) * (1 if len(calls) <= 4 else 1000)  # two steps, and silence in each
+
+    monkeypatch.setattr(watch, "STEPS", 2)
+    monkeypatch.setattr(TrainingLoss, "forward", growing)
+    with pytest.raises(TrainingError, match=r"risen from \S+ to \S+ by step \d: .* lower --learning-rate than 0.01"):
+        train(replace(QUICK, validate_every=100), material, tmp_path / "run")
+    assert len(calls) < 8
+
+
 # -- the folder of songs -----------------------------------------------------------------------------------------------
 def test_a_folder_is_counted_and_what_is_left_out_has_its_reason(rng, tmp_path, songs):
     sf.write(songs / "short.wav", tone(rng, 0.1), RATE)
@@ -679,7 +693,20 @@ def test_a_folder_is_counted_and_what_is_left_out_has_its_reason(rng, tmp_path, 
     assert reasons["silent.wav"] == "silent"
     assert "is empty" in reasons["empty.mp3"]
     assert "not audio that can be read" in reasons["text.wav"]
+    assert found.cut == []
     assert [at[:2] for at in seen] == [(number, 12) for number in range(12)]
+
+
+def test_files_of_which_a_part_is_missing_are_used_and_counted(rng, songs):
+    for name, audio in (("long.wav", tone(rng, 2)), ("long.flac", tone(rng, 2)), ("long.ogg", tone(rng, 2))):
+        sf.write(songs / name, audio, RATE)
+        (songs / name).write_bytes((songs / name).read_bytes()[: (songs / name).stat().st_size * 6 // 10])
+    found = survey(songs, RATE, CROP)
+    assert {path.name for path in found.cut} == {"long.wav", "long.flac", "long.ogg"}
+    assert all(0.2 * RATE < track.samples < 1.9 * RATE for track in found.tracks if track.cut)
+    assert len(found.tracks) == 7
+    again = survey(songs, RATE, CROP)  # decoded already
+    assert again == found
 
 
 @pytest.mark.parametrize("missing", ["nowhere", "a file"])

@@ -119,11 +119,16 @@ class AudioWriter:
             raise AudioFileError(f"Cannot write {output.format} {quoted(self.path)} with {problem} or another format.")
 
     def _failure(self, error: BaseException) -> AudioFileError:
+        reason = reason_of(error)
         try:
-            full = shutil.disk_usage(self._target.parent).free < 2**20
+            disk = shutil.disk_usage(self._target.parent)
         except OSError:  # the folder is gone
-            full = False
-        reason = "the disk is full" if full else reason_of(error)
+            pass
+        else:
+            if disk.total == 0:
+                reason = "the system keeps no files there"  # as in /proc
+            elif disk.free < 2**20:
+                reason = "the disk is full"
         advice = "free some space, check the rights of its folder, or choose another folder"
         return AudioFileError(f"Cannot write {quoted(self.path)}: {reason}; {advice}.")
 

@@ -19,6 +19,7 @@ from rtae.training.checkpoint import Checkpoint
 from rtae.training.config import TrainConfig
 from rtae.training.losses import TrainingLoss, quality, spectral_distance
 from rtae.training.variational import LatentFigures, divergence, draw, kl_weight
+from rtae.training.watch import LossWatch
 
 FINAL_RATE = 0.05
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -60,6 +61,7 @@ class TrainingModule(lightning.LightningModule):
         self.moments: dict[str, Tensor] = {}
         self.losses: list[float] = []
         self.parts: list[tuple[float, float]] = []  # of a variational network's losses: reconstruction, KL divergence
+        self.watch = LossWatch()
         self.latents = LatentFigures()
         self.results: list[TrackQuality] = []
 
@@ -136,7 +138,7 @@ class TrainingModule(lightning.LightningModule):
                     module.eval()
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
-        """(batch, 1, crop) -> the loss. Raises TrainingError where it is not a number."""
+        """(batch, 1, crop) -> the loss. Raises TrainingError where it is not a number, or runs away."""
         loss = self.variational_loss(batch) if self.config.net.variational else self.loss(self.net(batch), batch)
         if not torch.isfinite(loss):
             raise TrainingError(
@@ -144,7 +146,18 @@ class TrainingModule(lightning.LightningModule):
                 f"start again with a lower --learning-rate than {self.config.learning_rate:g}"
             )
         self.losses.append(float(loss.detach()))
+        self.watch_loss(batch)
         return loss
+
+    def watch_loss(self, batch: Tensor) -> None:
+        """Raise TrainingError where the loss has risen far above what it was. Of variational networks, a part of it."""
+        silence = float(self.loss(torch.zeros_like(batch), batch)) if self.watch.asks else None
+        self.watch.add(self.parts[-1][0] if self.config.net.variational else self.losses[-1], silence)
+        if self.watch.diverged:
+            raise TrainingError(
+                f"The loss has risen from {self.watch.start:.3g} to {self.watch.now:.3g} by step {self.step}: this "
+                f"training diverges. Start again with a lower --learning-rate than {self.config.learning_rate:g}"
+            )
 
     def variational_loss(self, batch: Tensor) -> Tensor:
         """Reconstruction from a draw, and the weighted KL divergence, summed over dimensions and averaged over time."""
