@@ -233,9 +233,9 @@ class Server:
         """Round trips through a loopback; see `rtae.measuring.measure`. Nothing is open afterwards."""
         return measure(self, setup)
 
-    def respond(self, setup: Setup) -> dict[str, float]:
+    def respond(self, setup: Setup, tries: int) -> dict[str, float]:
         """How long a knob takes to be heard; see `rtae.measuring.respond`. Nothing is open afterwards."""
-        return respond(self, setup)
+        return respond(self, setup, tries)
 
     def list_devices(self) -> list[Any]:
         """All devices; new ones are found only while none is open."""
