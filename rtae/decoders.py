@@ -84,8 +84,12 @@ def train_all(
     material: Survey,
     out: Path,
     report: Callable[[str, Report], None] = lambda *_: None,
+    held_out: Survey | None = None,
 ) -> bool:
-    """Train what is not trained yet, in out/runs/NAME: whether all are, or it was interrupted. Raises TrainingError."""
+    """Train what is not trained yet, in out/runs/NAME: whether all are, or it was interrupted.
+
+    held_out: what is measured on, instead of a tenth of the material. Raises TrainingError.
+    """
     stop = threading.Event()
     left = {name: config for name, config in configs.items() if unfinished(out / "runs" / name, config)}
     for name, config in left.items():
@@ -96,6 +100,7 @@ def train_all(
             run,
             lambda state, name=name: report(name, state),  # type: ignore[misc]
             resume=(run / CHECKPOINT_FILE).exists(),
+            held_out=held_out,
             stop=stop,
         )
         if stop.is_set():

@@ -27,11 +27,13 @@ def prepared(tmp_path_factory, files_of, store_model):
     store_model(place / "models" / "tiny", files_of(TINY))
     (place / "songs").mkdir()
     (place / "silence").mkdir()
+    (place / "one").mkdir()
     (place / "empty").mkdir()
     seconds, rng = np.arange(15 * RATE) / RATE, np.random.default_rng(5)
     tone = 0.3 * np.sin(2 * np.pi * 220 * seconds) * (1 + 0.5 * np.sin(seconds))
     sf.write(place / "songs" / "tone.flac", tone, RATE)
     sf.write(place / "songs" / "noise.flac", 0.1 * rng.standard_normal(15 * RATE).clip(-4, 4), RATE)
+    sf.write(place / "one" / "tone.flac", tone, RATE)
     sf.write(place / "short.wav", tone[: 2 * RATE], RATE)
     sf.write(place / "silence" / "quiet.wav", 0 * tone, RATE)
     (place / "text.wav").write_text("no audio" * 100)
@@ -111,6 +113,9 @@ def test_pictures_can_be_svg(work, rtae):
         (("report", "empty", "--out", "o"), "There are no audio files"),
         (("compare-decoders", "empty", "--out", "o"), "No audio files in empty"),
         (("compare-decoders", "silence", "--out", "o"), "can be used: silent"),
+        (("compare-vae", "empty", "--out", "o"), "No audio files in empty"),
+        (("compare-vae", "silence", "--out", "o"), "can be used: silent"),
+        (("compare-vae", "one", "--out", "o"), "has one usable file, and one is held out"),
         (("compare-decoders", "songs", "--out", "o", "-m", "huge"), "No preset 'huge'"),
         (("compare-decoders", "songs", "--out", "o", "--loss", "l3"), "loss must be 'spectral', 'mse' or 'paper-vae'"),
     ],
@@ -206,7 +211,7 @@ def test_an_interrupted_comparison_ends_and_says_so(work, monkeypatch):
     configs = configurations("tiny", None, 2, "mse", 0, crop=4096)
     runs = []
 
-    def train(config, material, run, report, resume, stop):
+    def train(config, material, run, report, stop, **_):
         runs.append(run.name)
         stop.set()
 
