@@ -97,7 +97,7 @@ def compare_decoders(
     seed: Seed = 0,
     threads: Annotated[int | None, typer.Option(min=1, max=1024, help="Processor cores to use [default: all].")] = None,
 ) -> None:
-    """Train a network with three decoders: unpooling, straight lines, transposed convolutions; hear the difference."""
+    """Train a network with four decoders: max unpooling, unpooling, straight lines, transposed convolutions."""
     ready(train=True)
     from rtae.show_comparisons import comparing_decoders
 
