@@ -76,6 +76,11 @@ def check_target(name: str, into: Path, overwrite: bool) -> Path:
 def load_network(run: Path) -> tuple[Checkpoint, Autoencoder]:
     """The averaged network of a run, in evaluation mode."""
     checkpoint = Checkpoint.load(run)
+    if checkpoint.config.net.placed:
+        raise ExportError(
+            f"The decoder in {run} puts values where its encoder's pool found them, and a latent that is played has no "
+            "places to give: export another decoder of the comparison"
+        )
     net = Autoencoder(checkpoint.config.net)
     try:
         net.load_state_dict(checkpoint.average)
