@@ -122,6 +122,8 @@ class TransportPanel(QWidget):
         self.second = QPushButton("Song B...")
         self.second.setToolTip("A second song, to interpolate with: turn the knob 'A to B' (B)")
         self.no_second = QPushButton("Remove B")
+        for button in (self.perform, self.open, self.microphone, self.second, self.no_second):
+            button.setAutoDefault(True)  # Enter presses it, as Space plays the song in the whole window
         self.model = QComboBox()
         self.model.setToolTip("The autoencoder that the sound goes through ([ and ])")
         self.model.setAccessibleName("Model")
@@ -186,10 +188,12 @@ class TransportPanel(QWidget):
         self.first_view.region_changed.connect(lambda start, end: ask.loop((start, end)))
         self.second_view.seek_requested.connect(lambda seconds: ask.ask("seek_second", seconds))
         self.first_view.region_cleared.connect(lambda: ask.loop(None))
+        self.second_view.region_changed.connect(lambda *_: self._no_loop())
         ask.setup_changed.connect(self.refresh)
         ask.ticked.connect(self.show_status)
         ask.recording_changed.connect(self._recording)
         ask.performing_changed.connect(self.perform.setChecked)
+        ask.refused.connect(self._refused)
 
     # -- showing -------------------------------------------------------------------------------------------------------
     def refresh(self) -> None:
@@ -250,6 +254,16 @@ class TransportPanel(QWidget):
             self.controller.stop_recording()
             return
         self.controller.attempt(partial(self.controller.record, str(recording_path())))
+
+    def _no_loop(self) -> None:
+        self.second_view.set_region(None)
+        self.controller.notice.emit("Only the song above can be looped; song B goes on beside it", False)
+
+    def _refused(self) -> None:
+        """Show what is, not what was asked for."""
+        self.refresh()
+        self.record.setChecked(bool(self.controller.recording))
+        self.perform.setChecked(self.controller.performing)
 
     def _recording(self, name: str) -> None:
         self.record.setChecked(bool(name))
