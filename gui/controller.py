@@ -68,6 +68,7 @@ class Controller(QObject):
         self.spec: ModelSpec | None = None
         self.knobs = Knobs(knobs)
         self.knobs.subscribe(self._knobs_moved)
+        self.song = setup.source  # what played before the microphone
         self.recording = ""
         self.performing = False
         self.closed = False
@@ -146,8 +147,8 @@ class Controller(QObject):
 
         self.do(call, done)
 
-    def configure(self, setup: Setup) -> None:
-        """Open model, sources and devices; without any card go on in silence."""
+    def configure(self, setup: Setup, words: str = "") -> None:
+        """Open model, sources and devices, and say so; without any card go on in silence."""
 
         def call() -> tuple[Setup, dict[str, Any]]:
             client = self.running()
@@ -164,6 +165,8 @@ class Controller(QObject):
             self.setup, self.facts = answer
             self._look_at_model()
             self.setup_changed.emit()
+            if words:
+                self.notice.emit(words, False)
 
         self.do(call, done)
 
@@ -204,8 +207,10 @@ class Controller(QObject):
             self.notice.emit("There is no sound device to listen to; choose one under Sound", True)
             self.setup_changed.emit()
             return
-        self.configure(replace(self.setup, source=MICROPHONE, mode="live", hop=0, playing=True, loop=None))
-        self.notice.emit("The microphone plays, with as little delay as this machine allows; use headphones", False)
+        if self.setup.source != MICROPHONE:
+            self.song = self.setup.source
+        wanted = replace(self.setup, source=MICROPHONE, mode="live", hop=0, playing=True, loop=None)
+        self.configure(wanted, "The microphone plays, with as little delay as this machine allows; use headphones")
 
     def listen(self, path: str) -> None:
         """Play a file as it is: bypassed, and not among the recent songs."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ from PySide6.QtWidgets import (
 from rtae.audio.file import AudioReader
 from rtae.audio.recorder import default_name
 from rtae.demo import DEMO_PATH
+from rtae.errors import AudioFileError
 from rtae.models.catalogue import available
 from rtae.setup import GENERATORS, MICROPHONE
 from rtae.shared import Status
@@ -243,17 +243,16 @@ class TransportPanel(QWidget):
 
     # -- asking --------------------------------------------------------------------------------------------------------
     def _microphone(self, on: bool) -> None:
-        songs = self.controller.recent()
         if on:
             self.controller.open_microphone()
         else:
-            self.controller.open(songs[0] if songs else str(DEMO_PATH))
+            self.controller.open(self.controller.song, keep=False)
 
     def _record(self, on: bool) -> None:
         if not on:
             self.controller.stop_recording()
             return
-        self.controller.attempt(partial(self.controller.record, str(recording_path())))
+        self.controller.attempt(lambda: self.controller.record(str(recording_path())))
 
     def _no_loop(self) -> None:
         self.second_view.set_region(None)
@@ -278,7 +277,10 @@ class TransportPanel(QWidget):
 
 
 def recording_path() -> Path:
-    """A free name in the user's music folder."""
+    """A free name in the user's music folder. Raises AudioFileError where there can be none."""
     folder = user_music_path() / "RTAE"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AudioFileError(f"Nothing can be recorded to {folder} ({error.strerror}); make room for it") from None
     return default_name(folder, datetime.now())
