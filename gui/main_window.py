@@ -12,7 +12,7 @@ from PySide6.QtGui import QAction, QCloseEvent, QDragEnterEvent, QDropEvent, QKe
 from PySide6.QtWidgets import QDockWidget, QFileDialog, QInputDialog, QMainWindow, QMenu, QVBoxLayout, QWidget
 
 from rtae.demo import DEMO_PATH
-from rtae.setup import MICROPHONE
+from rtae.setup import MICROPHONE, SOURCES
 from rtae.shared import Status
 from rtae.spec import SPEC_FILE
 
@@ -45,10 +45,11 @@ class MainWindow(QMainWindow):
     def __init__(self, controller: Controller) -> None:
         super().__init__()
         self.controller, self.live = controller, Live()
+        self.status = StatusPanel(controller)  # the first, since others may have something to say
         self.bridge, self.renders = Bridge(controller, self), Renders(controller, self)
         self.transport, self.pictures = TransportPanel(controller), PicturesPanel()
         self.knobs, self.map = KnobsPanel(controller), MapPanel(controller)
-        self.models, self.training, self.status = ModelsPanel(), TrainingPanel(), StatusPanel(controller)
+        self.models, self.training = ModelsPanel(), TrainingPanel()
         self.slow_frames, self.slowest, self.longest_gap, self.frames = 0, 0.0, 0.0, 0
         self.before = monotonic()
         self.keys: list[tuple[str, str]] = []
@@ -139,8 +140,8 @@ class MainWindow(QMainWindow):
         self._add(play, "Record what is heard", "R", self.transport.record.click)
         self._add(play, "Perform: note every turn of a knob", "P", self.transport.perform.click)
         play.addSeparator()
-        self._add(play, "Next model", "]", lambda: ask.step_model(1))
-        self._add(play, "Previous model", "[", lambda: ask.step_model(-1))
+        self._add(play, "Next model", "]", lambda: self.models.step(1))
+        self._add(play, "Previous model", "[", lambda: self.models.step(-1))
         self._add(play, "Bypass: the song itself", "Y", lambda: self._flip("bypass"))
         self._add(play, "Hear the difference", "H", lambda: self._flip("difference"))
         self._add(play, "Match level", "", lambda: self._flip("match"))
@@ -178,6 +179,7 @@ class MainWindow(QMainWindow):
         self.training.preview_requested.connect(ask.listen)
         self.knobs.learn_requested.connect(self.bridge.learn)
         self.knobs.forget_requested.connect(self.bridge.forget)
+        self.knobs.saved.connect(self.bridge.name_presets)
         self.bridge.bound.connect(self._show_bound)
         self.bridge.learning.connect(self._show_learning)
         self.bridge.preset.connect(self.knobs.choose)
@@ -239,8 +241,9 @@ class MainWindow(QMainWindow):
     def render_song(self) -> None:
         """The whole song into a file."""
         source = self.controller.setup.source
-        if source == MICROPHONE:
-            self.controller.notice.emit("A microphone has no end; record it instead (R)", True)
+        if source in SOURCES:
+            what = "A microphone" if source == MICROPHONE else "What plays"
+            self.controller.notice.emit(f"{what} has no end; record it instead (R)", True)
             return
         name, _ = QFileDialog.getSaveFileName(
             self, "Render to", f"{self._folder()}/{Path(source).stem}-rtae.wav", SOUNDS

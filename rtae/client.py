@@ -86,6 +86,10 @@ class Client:
         self.call("pause")
         self.remember(playing=False)
 
+    def tone(self) -> None:
+        """A test tone for a moment, past model and knobs; then what was there before."""
+        self.call("tone")
+
     def seek(self, seconds: float) -> None:
         """Go to a place in source A."""
         self.call("seek", seconds=seconds)

@@ -137,6 +137,10 @@ class Server:
         self.ready()[0].set_playing(False)
         self.setup = replace(self.ready()[1], playing=False)
 
+    def tone(self) -> None:
+        """A test tone, past model and knobs; what played goes on behind it, where it was."""
+        self.ready()[0].sound_tone()
+
     def seek(self, seconds: float) -> None:
         """Go to a place in source A."""
         session, _ = self.ready()
@@ -443,6 +447,7 @@ COMMANDS = (
     "second",
     "play",
     "pause",
+    "tone",
     "seek",
     "seek_second",
     "loop",

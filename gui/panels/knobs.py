@@ -32,10 +32,14 @@ PLAIN = "Plain (all at their defaults)"
 
 
 class KnobsPanel(QWidget):
-    """The knobs, with a bar above them. learn_requested, forget_requested: of a knob, for a MIDI controller."""
+    """The knobs, with a bar above them.
+
+    learn_requested, forget_requested: of a knob, for a MIDI controller. saved: there is a preset more.
+    """
 
     learn_requested = Signal(str)
     forget_requested = Signal(str)
+    saved = Signal()
 
     def __init__(self, controller: Controller, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -51,6 +55,8 @@ class KnobsPanel(QWidget):
         self.dice = IconButton("dice", "Move the knobs by chance", keys="D")
         self.amount = slider("How far chance moves them", 30, 100)
         self.store_a, self.store_b = (QPushButton(f"Keep {slot}") for slot in "AB")
+        for button in (self.save, self.store_a, self.store_b):
+            button.setAutoDefault(True)  # Enter presses it, as Space plays the song in the whole window
         self.morph = slider("Morph from snapshot A to B", 0, MORPH_STEPS)
         self.morph.setEnabled(False)
         self._lay_out()
@@ -176,6 +182,7 @@ class KnobsPanel(QWidget):
         name, good = QInputDialog.getText(self, "Save a preset", "Name:")
         if good and name.strip() and self.controller.save_preset(name.strip()) is not None:
             self.list_presets(name.strip())
+            self.saved.emit()
 
 
 def slider(name: str, value: int, most: int) -> QSlider:
