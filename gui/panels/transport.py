@@ -39,7 +39,8 @@ from ..widgets.buttons import IconButton
 
 FloatArray = NDArray[np.float32]
 COLUMNS = 4000  # of an overview: sharp on the widest screen
-TALL, LOW = 92, 58
+METER_WIDTH, BETWEEN = 220, 4
+TALL, LOW = 92, 58  # pixels, of source A and B; A is as low as B in a low window
 GENERATOR_NAMES = {"silence": "Silence", "tone": "A tone of 440 Hz", "noise": "White noise"}
 
 
@@ -131,7 +132,7 @@ class TransportPanel(QWidget):
         self.model.setMinimumWidth(120)
         self.input, self.output = Meter("Input", DRY), Meter("Output", WET)
         self.first_view, self.second_view = SongView(self.drawing), SongView(self.drawing)
-        self.first_view.setFixedHeight(TALL)
+        self._set_heights(TALL)
         self.second_view.setFixedHeight(LOW)
         self.second_view.setAccessibleName("Source B")
         self._lay_out()
@@ -152,13 +153,14 @@ class TransportPanel(QWidget):
         row.addWidget(label)
         row.addWidget(self.model)
         meters = QGridLayout()
-        meters.setSpacing(2)
+        meters.setHorizontalSpacing(SPACE)
+        meters.setVerticalSpacing(BETWEEN)
         for place, (name, meter) in enumerate((("In", self.input), ("Out", self.output))):
             words = QLabel(name)
             words.setProperty("role", "dim")
             meters.addWidget(words, place, 0)
             meters.addWidget(meter, place, 1)
-            meter.setFixedSize(230, 42)
+            meter.setFixedWidth(METER_WIDTH)
         lower = QHBoxLayout()
         views = QVBoxLayout()
         views.setSpacing(2)
@@ -194,6 +196,18 @@ class TransportPanel(QWidget):
         ask.recording_changed.connect(self._recording)
         ask.performing_changed.connect(self.perform.setChecked)
         ask.refused.connect(self._refused)
+
+    def set_low(self, low: bool) -> None:
+        """For a window in which there is little room."""
+        height = LOW if low else TALL
+        if self.first_view.height() != height:
+            self._set_heights(height)
+            self.setFixedHeight(self.sizeHint().height())
+
+    def _set_heights(self, height: int) -> None:
+        self.first_view.setFixedHeight(height)
+        for meter in (self.input, self.output):
+            meter.setFixedHeight((height - BETWEEN) // 2)
 
     # -- showing -------------------------------------------------------------------------------------------------------
     def refresh(self) -> None:
