@@ -45,7 +45,7 @@ class Bridge(QObject):
             else:
                 for note in notes:
                     self.controller.notice.emit(note, False)
-        self.remote.preset_names = [entry.preset.name for entry in listing()[0]]
+        self.name_presets()
         settings = self.controller.settings
         port = settings.value(OSC_KEY, 0, int)
         if isinstance(port, int) and port:
@@ -54,6 +54,10 @@ class Bridge(QObject):
         if isinstance(name, str) and name:
             self.open_midi(name, quiet=True)
         self.bound.emit(self.names())
+
+    def name_presets(self) -> None:
+        """What program changes choose from is the list of presets."""
+        self.remote.preset_names = [entry.preset.name for entry in listing()[0]]
 
     def names(self) -> dict[str, str]:
         """What turns which parameter, by id."""

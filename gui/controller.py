@@ -20,7 +20,7 @@ from PySide6.QtCore import QObject, QSettings, QTimer, Signal
 from rtae.client import Client
 from rtae.errors import DeviceError, ParameterError, RtaeError
 from rtae.knobs import NOT_RANDOM, Knobs
-from rtae.models.catalogue import available, find
+from rtae.models.catalogue import find
 from rtae.params import TABLE, Snapshot
 from rtae.presets import Preset, save_own
 from rtae.setup import GENERATORS, MICROPHONE, Setup
@@ -31,9 +31,9 @@ from .tasks import Tasks
 
 FRAME_MS = 33
 RECENT = 8
-TEST_TONE_MS = 1500
 SILENT = "silent"
 STARTING = "The audio process is still starting; try again in a moment"
+LOST_PERFORMANCE = "The performance was lost when the audio process ended; begin it again"
 NOT_KEPT = ("bypass", "difference", "freeze")  # a window that begins with one of these seems broken
 KEPT = ("model", "output", "input", "mode", "hop", "follow_default", "guard")
 
@@ -43,7 +43,8 @@ class Controller(QObject):
 
     notice: a sentence for the user, and whether it is an error. setup_changed: sources, model, device or mode.
     ticked: the audio process's status, 30 times a second. knobs_changed: ids of parameters. busy_changed: something
-    is being done that takes time. recording_changed, performing_changed: of what, "" for nothing.
+    is being done that takes time. recording_changed, performing_changed: of what, "" for nothing. refused: something
+    asked for was not done, so that buttons have to show again what is.
     """
 
     notice = Signal(str, bool)
@@ -53,6 +54,7 @@ class Controller(QObject):
     busy_changed = Signal(bool)
     recording_changed = Signal(str)
     performing_changed = Signal(bool)
+    refused = Signal()
     heard = Signal(str)  # a notice from a thread of the client
 
     def __init__(
@@ -66,6 +68,7 @@ class Controller(QObject):
         self.spec: ModelSpec | None = None
         self.knobs = Knobs(knobs)
         self.knobs.subscribe(self._knobs_moved)
+        self.song = setup.source  # what played before the microphone
         self.recording = ""
         self.performing = False
         self.closed = False
@@ -122,9 +125,13 @@ class Controller(QObject):
         self.tasks.run(
             function,
             lambda result: ended(lambda: done(result)),
-            lambda text: ended(lambda: self.notice.emit(text, True)),
+            lambda text: ended(lambda: self._refuse(text)),
         )
         self.busy_changed.emit(True)
+
+    def _refuse(self, text: str) -> None:
+        self.notice.emit(text, True)
+        self.refused.emit()
 
     def running(self) -> Client:
         """The client. Raises DeviceError while there is none yet."""
@@ -140,8 +147,8 @@ class Controller(QObject):
 
         self.do(call, done)
 
-    def configure(self, setup: Setup) -> None:
-        """Open model, sources and devices; without any card go on in silence."""
+    def configure(self, setup: Setup, words: str = "") -> None:
+        """Open model, sources and devices, and say so; without any card go on in silence."""
 
         def call() -> tuple[Setup, dict[str, Any]]:
             client = self.running()
@@ -158,6 +165,8 @@ class Controller(QObject):
             self.setup, self.facts = answer
             self._look_at_model()
             self.setup_changed.emit()
+            if words:
+                self.notice.emit(words, False)
 
         self.do(call, done)
 
@@ -198,8 +207,10 @@ class Controller(QObject):
             self.notice.emit("There is no sound device to listen to; choose one under Sound", True)
             self.setup_changed.emit()
             return
-        self.configure(replace(self.setup, source=MICROPHONE, mode="live", hop=0, playing=True, loop=None))
-        self.notice.emit("The microphone plays, with as little delay as this machine allows; use headphones", False)
+        if self.setup.source != MICROPHONE:
+            self.song = self.setup.source
+        wanted = replace(self.setup, source=MICROPHONE, mode="live", hop=0, playing=True, loop=None)
+        self.configure(wanted, "The microphone plays, with as little delay as this machine allows; use headphones")
 
     def listen(self, path: str) -> None:
         """Play a file as it is: bypassed, and not among the recent songs."""
@@ -237,18 +248,9 @@ class Controller(QObject):
         self.ask("loop", *arguments, done=lambda _: self._changed(loop=region))
 
     def test_tone(self) -> None:
-        """A tone for a moment, then what was there before."""
-        before, place = self.setup, self.status().position
-        if before.source == "tone":
-            return
-        self.ask("open", "tone")
-        self.ask("play")
-
-        def back() -> None:
-            self.ask("open", before.source, place)
-            self.ask("play" if before.playing else "pause")
-
-        QTimer.singleShot(TEST_TONE_MS, self, back)
+        """A plain tone for a moment; then the song goes on where it was."""
+        words = "A test tone, past the model and the knobs: 440 Hz at -12 dB, from every loudspeaker"
+        self.ask("tone", done=lambda _: self.notice.emit(words, False))
 
     # -- models --------------------------------------------------------------------------------------------------------
     def choose_model(self, folder: str) -> None:
@@ -262,13 +264,6 @@ class Controller(QObject):
         self.setup = replace(self.setup, model=folder)
         self._look_at_model()
         self._changed(facts)
-
-    def step_model(self, step: int) -> None:
-        """The next or previous model of the catalogue."""
-        folders = [str(path) for path in available().values()]
-        if folders:
-            place = folders.index(self.setup.model) if self.setup.model in folders else 0
-            self.choose_model(folders[(place + step) % len(folders)])
 
     def _look_at_model(self) -> None:
         try:
@@ -290,8 +285,8 @@ class Controller(QObject):
         """Something quick; an error becomes a notice."""
         try:
             action()
-        except RtaeError as error:
-            self.notice.emit(str(error), True)
+        except (RtaeError, OSError) as error:
+            self._refuse(str(error))
 
     def load_preset(self, preset: Preset) -> None:
         """All knobs as in a preset; gains and what compares stay as they are unless it has a use for them."""
@@ -337,13 +332,19 @@ class Controller(QObject):
         self.ask("perform", done=lambda _: self._performing(True))
 
     def stop_performing(self, path: str) -> None:
-        """Write it to a file."""
+        """Write it to a file. Where that cannot be done it is kept, to be written elsewhere."""
 
-        def done(seconds: float) -> None:
+        def call() -> str:
+            try:
+                return f"A performance of {self.running().stop_performing(path):.1f} s is in {path}"
+            except ParameterError:  # the audio process was started again meanwhile
+                return ""
+
+        def done(words: str) -> None:
             self._performing(False)
-            self.notice.emit(f"A performance of {seconds:.1f} s is in {path}", False)
+            self.notice.emit(words or LOST_PERFORMANCE, not words)
 
-        self.ask("stop_performing", path, done=done)
+        self.do(call, done)
 
     def _performing(self, performing: bool) -> None:
         self.performing = performing

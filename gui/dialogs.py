@@ -150,7 +150,11 @@ class KeysDialog(QDialog):
         ("Right-click a knob", "MIDI learn"),
         ("Click the song", "go there; drag to loop a part"),
         ("Click the map", "pull the sound there; double-click lets go"),
-        ("Drop a song on the window", "play it; on a model's folder: import it"),
+        ("Drop a song on the window", "play it; a model's folder: import it"),
+        ("Tab, then Enter", "from one control to the next; press it"),
+        ("Arrows on a knob", "turn it; with Shift finer; Home resets"),
+        ("Arrows on the song", "5 s back or on; with Shift loop a part, Esc ends it"),
+        ("Arrows on the map", "move the place; Esc lets go"),
     )
 
     def __init__(self, keys: list[tuple[str, str]], parent: QWidget | None = None) -> None:

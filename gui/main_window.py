@@ -8,17 +8,18 @@ from time import monotonic
 
 import numpy as np
 from PySide6.QtCore import QByteArray, Qt
-from PySide6.QtGui import QAction, QCloseEvent, QDragEnterEvent, QDropEvent, QKeySequence
+from PySide6.QtGui import QAction, QCloseEvent, QDragEnterEvent, QDropEvent, QKeySequence, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QDockWidget, QFileDialog, QInputDialog, QMainWindow, QMenu, QVBoxLayout, QWidget
 
 from rtae.demo import DEMO_PATH
-from rtae.setup import MICROPHONE
+from rtae.setup import MICROPHONE, SOURCES
 from rtae.shared import Status
 from rtae.spec import SPEC_FILE
 
 from .bridge import Bridge
 from .controller import FRAME_MS, Controller
 from .dialogs import DeviceDialog, KeysDialog
+from .docks import Docks
 from .live import Live
 from .panels.knobs import KnobsPanel
 from .panels.map import MapPanel
@@ -33,6 +34,7 @@ SONGS = "Songs (*.wav *.flac *.ogg *.oga *.opus *.mp3 *.aif *.aiff *.caf *.au);;
 SOUNDS = "Sound (*.wav *.flac)"
 PERFORMANCES = "Performances (*.json)"
 SLOW_SECONDS = 0.05
+LOW_WINDOW = 760  # pixels; below, the song is drawn lower, for the sake of the knobs
 
 
 class MainWindow(QMainWindow):
@@ -45,19 +47,22 @@ class MainWindow(QMainWindow):
     def __init__(self, controller: Controller) -> None:
         super().__init__()
         self.controller, self.live = controller, Live()
+        self.status = StatusPanel(controller)  # the first, since others may have something to say
         self.bridge, self.renders = Bridge(controller, self), Renders(controller, self)
         self.transport, self.pictures = TransportPanel(controller), PicturesPanel()
         self.knobs, self.map = KnobsPanel(controller), MapPanel(controller)
-        self.models, self.training, self.status = ModelsPanel(), TrainingPanel(), StatusPanel(controller)
+        self.models, self.training = ModelsPanel(), TrainingPanel()
         self.slow_frames, self.slowest, self.longest_gap, self.frames = 0, 0.0, 0.0, 0
         self.before = monotonic()
         self.keys: list[tuple[str, str]] = []
+        self.restored = False  # its panels are where they were the last time
         self.setWindowTitle("RTAE")
         self.setAcceptDrops(True)
         self.setDockOptions(
             QMainWindow.DockOption.AllowTabbedDocks
             | QMainWindow.DockOption.AllowNestedDocks
             | QMainWindow.DockOption.AnimatedDocks
+            | QMainWindow.DockOption.GroupedDragging
         )
         self._lay_out()
         self._menus()
@@ -81,27 +86,9 @@ class MainWindow(QMainWindow):
         top.setFeatures(QDockWidget.DockWidgetFeature.NoDockWidgetFeatures)
         top.setWidget(self.transport)
         self.addDockWidget(Qt.DockWidgetArea.TopDockWidgetArea, top)
-        self.docks: dict[str, QDockWidget] = {}
-        for name, widget in (
-            ("Knobs", self.knobs),
-            ("Map", self.map),
-            ("Models", self.models),
-            ("Train", self.training),
-        ):
-            dock = QDockWidget(name, self)
-            dock.setObjectName(name.lower())
-            dock.setWidget(widget)
-            dock.setFeatures(
-                QDockWidget.DockWidgetFeature.DockWidgetMovable | QDockWidget.DockWidgetFeature.DockWidgetFloatable
-            )
-            self.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
-            self.docks[name] = dock
-        first = self.docks["Knobs"]
-        for dock in list(self.docks.values())[1:]:
-            self.tabifyDockWidget(first, dock)
-        self.setTabPosition(Qt.DockWidgetArea.AllDockWidgetAreas, self.tabPosition(Qt.DockWidgetArea.TopDockWidgetArea))
-        first.raise_()
-        self.resizeDocks([first], [736], Qt.Orientation.Horizontal)
+        panels = {"Knobs": self.knobs, "Map": self.map, "Models": self.models, "Train": self.training}
+        self.beside = Docks(self, panels)
+        self.docks = self.beside.by_name
         self.statusBar().addWidget(self.status, 1)
         self.statusBar().setSizeGripEnabled(False)
 
@@ -139,8 +126,8 @@ class MainWindow(QMainWindow):
         self._add(play, "Record what is heard", "R", self.transport.record.click)
         self._add(play, "Perform: note every turn of a knob", "P", self.transport.perform.click)
         play.addSeparator()
-        self._add(play, "Next model", "]", lambda: ask.step_model(1))
-        self._add(play, "Previous model", "[", lambda: ask.step_model(-1))
+        self._add(play, "Next model", "]", lambda: self.models.step(1))
+        self._add(play, "Previous model", "[", lambda: self.models.step(-1))
         self._add(play, "Bypass: the song itself", "Y", lambda: self._flip("bypass"))
         self._add(play, "Hear the difference", "H", lambda: self._flip("difference"))
         self._add(play, "Match level", "", lambda: self._flip("match"))
@@ -161,6 +148,8 @@ class MainWindow(QMainWindow):
         view = bar.addMenu("&View")
         for number, (name, dock) in enumerate(self.docks.items(), 1):
             self._add(view, f"Show {name.lower()}", f"Ctrl+{number}", dock.raise_)
+        view.addSeparator()
+        self._add(view, "Put all panels back", "", self.beside.put_back)
         help_menu = bar.addMenu("&Help")
         self._add(help_menu, "Keys and mouse", "F1", lambda: KeysDialog(self.keys, self).exec())
 
@@ -178,6 +167,7 @@ class MainWindow(QMainWindow):
         self.training.preview_requested.connect(ask.listen)
         self.knobs.learn_requested.connect(self.bridge.learn)
         self.knobs.forget_requested.connect(self.bridge.forget)
+        self.knobs.saved.connect(self.bridge.name_presets)
         self.bridge.bound.connect(self._show_bound)
         self.bridge.learning.connect(self._show_learning)
         self.bridge.preset.connect(self.knobs.choose)
@@ -239,8 +229,9 @@ class MainWindow(QMainWindow):
     def render_song(self) -> None:
         """The whole song into a file."""
         source = self.controller.setup.source
-        if source == MICROPHONE:
-            self.controller.notice.emit("A microphone has no end; record it instead (R)", True)
+        if source in SOURCES:
+            what = "A microphone" if source == MICROPHONE else "What plays"
+            self.controller.notice.emit(f"{what} has no end; record it instead (R)", True)
             return
         name, _ = QFileDialog.getSaveFileName(
             self, "Render to", f"{self._folder()}/{Path(source).stem}-rtae.wav", SOUNDS
@@ -345,7 +336,21 @@ class MainWindow(QMainWindow):
         for key, restore in (("geometry", self.restoreGeometry), ("state", self.restoreState)):
             value = self.controller.settings.value(key)
             if isinstance(value, QByteArray):
-                restore(value)
+                self.restored = bool(restore(value))
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """The panels have their usual width, unless another one was kept."""
+        super().showEvent(event)
+        if not self.restored:
+            self.restored = True
+            self.beside.put_back()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Panels and pictures share what is won or lost."""
+        super().resizeEvent(event)
+        self.transport.set_low(event.size().height() < LOW_WINDOW)
+        if self.isVisible() and event.oldSize().width() != event.size().width():
+            self.beside.follow(event.oldSize().width(), event.size().width())
 
     def closeEvent(self, event: QCloseEvent) -> None:
         """Remember how it looked; end what runs."""

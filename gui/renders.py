@@ -26,6 +26,8 @@ class Renders(QObject):
 
     def song(self, target: Path) -> None:
         """The song that is open, whole, with the knobs as they are."""
+        if self.busy():
+            return
         setup = self.controller.setup
         self.folder = tempfile.TemporaryDirectory(prefix="rtae-")
         preset = Path(self.folder.name) / "knobs.json"
@@ -39,10 +41,15 @@ class Renders(QObject):
         """What was performed, exactly as it was heard."""
         self.start(["render", str(target), "--performance", str(source)], target)
 
-    def start(self, arguments: list[str], target: Path) -> None:
-        """Begin, unless one is being rendered."""
+    def busy(self) -> bool:
+        """Whether one is being rendered; then it says so."""
         if self.process is not None:
             self.controller.notice.emit("A song is being rendered already; wait for it", True)
+        return self.process is not None
+
+    def start(self, arguments: list[str], target: Path) -> None:
+        """Begin, unless one is being rendered."""
+        if self.busy():
             return
         process = QProcess(self)
         process.setProcessChannelMode(QProcess.ProcessChannelMode.MergedChannels)

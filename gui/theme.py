@@ -135,6 +135,7 @@ QPushButton, QToolButton {
   background: $RAISED; border: 1px solid $LINE; border-radius: ${RADIUS}px; padding: 5px 14px; }
 QToolButton { padding: 4px 6px; }
 QPushButton { min-width: 56px; }
+QPushButton[role="slim"] { min-width: 0; padding: 5px 8px; }
 QPushButton:hover, QToolButton:hover { background: $HOVER; border-color: $EDGE; }
 QPushButton:pressed, QToolButton:pressed { background: $LINE; }
 QPushButton:checked, QToolButton:checked { background: $WET; border-color: $WET; color: $BACKGROUND; }

@@ -506,12 +506,18 @@ def export(
     data: Annotated[Path | None, typer.Option(help="The folder of songs, if it has moved.")] = None,
     licence: Annotated[str, typer.Option(help="Licence of the model, for its card.")] = "not stated",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a model of that name.")] = False,
+    notes: Annotated[
+        Path | None, typer.Option(help="Text (Markdown) for the card: how the model sounds, what bending it does.")
+    ] = None,
+    checkpoint: Annotated[
+        bool, typer.Option("--checkpoint", help="Keep the checkpoint in the model's folder: --from goes on from it.")
+    ] = False,
 ) -> None:
     """Export a trained model to ONNX, if it verifies."""
     require_extra("train", "torch", "lightning", "auraloss", "onnx", "safetensors")
     from rtae.show import exporting
 
-    exporting(run, name, into, data, licence, overwrite)
+    exporting(run, name, into, data, licence, overwrite, notes, checkpoint)
 
 
 @command
@@ -522,13 +528,14 @@ def evaluate(
     picture: Annotated[Path | None, typer.Option(help="Also draw the figures, and three tracks, to this .png.")] = None,
     tracks: Annotated[bool, typer.Option("--tracks", help="Also print the figures of every track.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what was measured before.")] = False,
+    card: Annotated[bool, typer.Option("--card", help="Also write the figures into each model's CARD.md.")] = False,
 ) -> None:
     """Measure models on songs, beside the best linear code of their size. Ctrl-C stops; the same command goes on."""
     if picture is not None:
         require_extra("analysis", "matplotlib")
     from rtae.evaluation_report import report
 
-    report(names, on, json, picture, tracks, fresh)
+    report(names, on, json, picture, tracks, fresh, card)
 
 
 @command

@@ -97,11 +97,27 @@ def compare_decoders(
     seed: Seed = 0,
     threads: Annotated[int | None, typer.Option(min=1, max=1024, help="Processor cores to use [default: all].")] = None,
 ) -> None:
-    """Train a network with three decoders: unpooling, straight lines, transposed convolutions; hear the difference."""
+    """Train a network with four decoders: max unpooling, unpooling, straight lines, transposed convolutions."""
     ready(train=True)
-    from rtae.show_research import comparing
+    from rtae.show_comparisons import comparing_decoders
 
-    comparing(folder, out, 3 if minutes is None and steps is None else minutes, steps, model, loss, seed, threads)
+    comparing_decoders(
+        folder, out, 3 if minutes is None and steps is None else minutes, steps, model, loss, seed, threads
+    )
+
+
+def compare_vae(
+    folder: Annotated[Path, typer.Argument(help="A folder of two songs or more to train on.")],
+    out: Out = Path("vaes"),
+    steps: Annotated[int, typer.Option(min=2, max=10_000_000, help="Train each for so many steps.")] = 1200,
+    seed: Seed = 0,
+    threads: Annotated[int | None, typer.Option(min=1, max=1024, help="Processor cores to use [default: all].")] = None,
+) -> None:
+    """Train the paper's variational autoencoder, which collapses, beside one that does not: figures and sounds."""
+    ready(train=True)
+    from rtae.show_comparisons import comparing_vaes
+
+    comparing_vaes(folder, out, steps, seed, threads)
 
 
 def report(
@@ -123,5 +139,6 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "interpolate": interpolate,
     "perturb": perturb,
     "compare-decoders": compare_decoders,
+    "compare-vae": compare_vae,
     "report": report,
 }

@@ -86,6 +86,10 @@ class Client:
         self.call("pause")
         self.remember(playing=False)
 
+    def tone(self) -> None:
+        """A test tone for a moment, past model and knobs; then what was there before."""
+        self.call("tone")
+
     def seek(self, seconds: float) -> None:
         """Go to a place in source A."""
         self.call("seek", seconds=seconds)
@@ -133,11 +137,11 @@ class Client:
         finally:
             self.set(values)
 
-    def respond(self, setup: Setup) -> dict[str, float]:
+    def respond(self, setup: Setup, tries: int = 3) -> dict[str, float]:
         """Seconds until a turned knob is heard; see `rtae.host.Server.respond`. Nothing is open afterwards."""
         self.setup, values = None, self.shared.snapshot()
         try:
-            return dict(self.call("respond", setup=setup))
+            return dict(self.call("respond", setup=setup, tries=tries))
         finally:
             self.set(values)
 

@@ -137,6 +137,10 @@ class Server:
         self.ready()[0].set_playing(False)
         self.setup = replace(self.ready()[1], playing=False)
 
+    def tone(self) -> None:
+        """A test tone, past model and knobs; what played goes on behind it, where it was."""
+        self.ready()[0].sound_tone()
+
     def seek(self, seconds: float) -> None:
         """Go to a place in source A."""
         session, _ = self.ready()
@@ -233,9 +237,9 @@ class Server:
         """Round trips through a loopback; see `rtae.measuring.measure`. Nothing is open afterwards."""
         return measure(self, setup)
 
-    def respond(self, setup: Setup) -> dict[str, float]:
+    def respond(self, setup: Setup, tries: int) -> dict[str, float]:
         """How long a knob takes to be heard; see `rtae.measuring.respond`. Nothing is open afterwards."""
-        return respond(self, setup)
+        return respond(self, setup, tries)
 
     def list_devices(self) -> list[Any]:
         """All devices; new ones are found only while none is open."""
@@ -443,6 +447,7 @@ COMMANDS = (
     "second",
     "play",
     "pause",
+    "tone",
     "seek",
     "seek_second",
     "loop",

@@ -19,6 +19,7 @@ from rtae.errors import AudioFileError
 
 if TYPE_CHECKING:
     from rtae.analysis import Analysis
+    from rtae.collapse import Course
 
 FloatArray = NDArray[np.float32]
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#8c564b", "#bcbd22", "#17becf")
@@ -222,3 +223,40 @@ def clusters(analyses: Mapping[str, Analysis], title: str) -> Figure:
 def decoders(original: FloatArray, outputs: Sequence[tuple[str, FloatArray]], rate: int, song: str) -> Figure:
     """The same song through several decoders, below the song itself."""
     return waves({"the song": original, **dict(outputs)}, rate, song)
+
+
+def courses(trained: Sequence[Course], titles: Mapping[str, str]) -> Figure:
+    """Trainings of a variational autoencoder side by side: loss, what the latents carry, quality."""
+    with rc_context(STYLE):
+        drawn = figure(11, 6.2)
+        axes = drawn.subplots(2, 3)
+        loss, kl, quality = axes[0]
+        active, principal, dimensions = axes[1]
+        count = trained[0].dimensions.shape[1]
+        for number, (colour, course) in enumerate(zip(COLOURS, trained, strict=False)):
+            label = titles[course.name]
+            for axis, values in ((loss, course.loss / course.loss[0]), (kl, course.kl), (quality, course.si_sdr),
+                                 (active, course.active), (principal, course.dimensions_95)):  # fmt: skip
+                axis.plot(course.steps, values, color=colour, marker="o", markersize=3, label=label)
+            width = 0.8 / len(trained)
+            places = np.arange(1, count + 1) + (number - (len(trained) - 1) / 2) * width
+            dimensions.bar(places, course.dimensions[-1], width, color=colour)
+            low, high = f"{course.loss[0]:.3g}", f"{course.loss[-1]:.3g}"
+            loss.annotate(f"{low} to {high}", (course.steps[-1], course.loss[-1] / course.loss[0]), color=colour,
+                          xytext=(0, 5), textcoords="offset points", ha="right")  # fmt: skip
+        loss.set_title("loss, as a share of the first one")
+        loss.set_ylim(0, 1.1 * max(float((course.loss / course.loss[0]).max()) for course in trained))
+        kl.set_title("KL, nats per frame")
+        kl.set_yscale("symlog", linthresh=1)
+        quality.set_title("SI-SDR of held-out songs, dB")
+        active.set_title("dimensions that move")
+        principal.set_title("components with 95 % of the variance")
+        for axis in (active, principal):
+            axis.axhline(count, color=GREY, linestyle="--", linewidth=1)
+            axis.set_ylim(0, 1.1 * count)
+        dimensions.set_title("nats per frame of each dimension, at the end")
+        dimensions.set_xlabel("dimension")
+        for axis in (loss, kl, quality, active, principal):
+            axis.set_xlabel("step")
+        quality.legend()
+    return drawn

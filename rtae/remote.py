@@ -11,6 +11,7 @@ to its own thread. What comes over a wire is not trusted; whatever it is, it is 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import socket
@@ -96,7 +97,8 @@ class Remote:
         port, self._midi = self._midi, None
         self._coarse = {}
         if port is not None:
-            port.close()
+            with contextlib.suppress(Exception):  # rtmidi has its own kinds of errors, and the port may be unplugged
+                port.close()
 
     def learn(self, id: str | None) -> None:
         """Bind the next controller that moves to this parameter; None ends the waiting. Raises ParameterError."""

@@ -26,10 +26,11 @@ from rtae.params import Snapshot
 from rtae.performance import Log
 from rtae.prior import Dream
 from rtae.shared import SharedState, Status
-from rtae.source import Source, to_channels
+from rtae.source import Generator, Source, to_channels
 
 FloatArray = NDArray[np.float32]
 GATE_SECONDS = 0.01
+TONE_SECONDS = 1.5
 HEARD_SECONDS = 2.0  # of what sounded that a dream goes on behind
 BLOCK = 512
 LOAD_SMOOTHING = 0.05
@@ -39,6 +40,7 @@ class Session:
     """Sources, an engine and a feed.
 
     channels: of the engine, 1 or 2; the feed's outputs get copies or a mix. microphone: source A is the device's input.
+    flagged, late: dropouts that could be heard: what the device flagged, and samples that came late, while it sounded.
     """
 
     def __init__(self, engine: Engine, feed: Feed, rate: int, channels: int, shared: SharedState) -> None:
@@ -52,6 +54,11 @@ class Session:
         self.debt = 0  # samples of input to drop, since silence was taken in their place
         self.skip = 0  # samples of the engine's delay that a file need not wait for
         self.flags: Callable[[], int] = lambda: 0  # asks the device
+        self.flagged = self.late = 0
+        self.seen = (0, 0)  # the device's flags and the feed's late samples, when they were looked at last
+        self.silence = self.feed.lead  # samples since something sounded
+        self.tone: Generator | None = None  # a test tone, in place of the sources
+        self.tone_left = 0  # samples
         self.log: Log | None = None  # of a performance, while one is recorded
         self.performed: tuple[Log, int] | None = None  # a finished one, and how many samples the engine was given
         self.performed_hop = 0
@@ -75,6 +82,7 @@ class Session:
         with self.lock:
             if self.open > 0:
                 self.deliver(self.fading_block())
+            self.tone = None
             ahead = self.taken_ahead()
             before = [(source, source.position) for source in (self.first, self.second) if source is not None]
             action()
@@ -90,10 +98,10 @@ class Session:
     def fading_block(self) -> FloatArray:
         """The last block of what sounds now, down to silence."""
         count = max(8, round(GATE_SECONDS * self.rate))
-        block = self.produce(count, self.shared.snapshot())
+        block = self.produce(count, self.shared.snapshot()) if self.tone is None else self.take_tone(count)
         faded: FloatArray = np.asarray(block * (fade_in(count)[::-1] * np.float32(self.open)), np.float32)
         self.open = 0.0
-        if not self.record_dry:
+        if not self.record_dry and self.tone is None:
             self.record(faded)
         return faded
 
@@ -112,6 +120,18 @@ class Session:
             # What a microphone heard before a pause is not to be heard after it.
             self.change(lambda: setattr(self, "playing", playing), restart=self.microphone)
 
+    def sound_tone(self) -> None:
+        """A test tone past model, knobs and recorder; what played goes on behind it, where it was.
+
+        Any other change ends it early, and another tone begins it anew.
+        """
+
+        def begin() -> None:
+            self.tone = Generator("tone", self.rate, self.channels)
+            self.tone_left = round(TONE_SECONDS * self.rate)
+
+        self.change(begin, restart=self.microphone)  # what a microphone heard before is not to be heard after it
+
     # -- work, from the worker's thread ------------------------------------------------------------------------------
     def work(self) -> bool:
         """Deliver what the feed wants; False if that was nothing."""
@@ -123,20 +143,28 @@ class Session:
             return False
         start = perf_counter()
         with self.lock:
-            wanted = min(wanted, BLOCK)
-            values = self.shared.snapshot()
-            if self.playing:
-                block = self.gated(self.produce(wanted, values))
-                if not self.record_dry:
-                    self.record(block)
-            else:
-                self.drop_input(wanted)
-                block = np.zeros((self.channels, wanted), np.float32)
-            self.deliver(block)
-        busy = (perf_counter() - start) / (wanted / self.rate)
+            self.deliver(self.next_block(min(wanted, BLOCK)))
+        busy = (perf_counter() - start) / (min(wanted, BLOCK) / self.rate)
         self.load += LOAD_SMOOTHING * (busy - self.load)
         self.publish()
         return True
+
+    def next_block(self, wanted: int) -> FloatArray:
+        """What is heard next: so many samples, or a few more where a tone ends."""
+        self.count_dropouts()
+        self.silence = 0 if self.tone is not None or (self.playing and not self.ended) else self.silence + wanted
+        if self.tone is not None and self.tone_left <= 0:
+            block, self.tone = self.fading_block(), None
+            return block
+        if self.tone is not None:
+            return self.gated(self.take_tone(wanted))
+        if self.playing:
+            block = self.gated(self.produce(wanted, self.shared.snapshot()))
+            if not self.record_dry:
+                self.record(block)
+            return block
+        self.drop_input(wanted)
+        return np.zeros((self.channels, wanted), np.float32)
 
     def produce(self, count: int, values: Snapshot) -> FloatArray:
         """The next samples out of the engine, (channels, count); a file's are there without delay."""
@@ -198,10 +226,17 @@ class Session:
             first = np.zeros((self.channels, count), np.float32)
         return first if self.second is None else np.concatenate([first, self.second.read(count)])
 
+    def take_tone(self, count: int) -> FloatArray:
+        """The next samples of the test tone."""
+        assert self.tone is not None  # noqa: S101 - for the type checker
+        self.tone_left -= count
+        self.drop_input(count)
+        return self.tone.read(count)
+
     def drop_input(self, count: int) -> None:
-        """While paused, what the microphone hears is not kept for later."""
+        """While paused, what the microphone hears is not kept for later; nor what comes late."""
         if self.feed.input is not None:
-            self.feed.input.read(count)
+            self.debt += count - self.feed.input.read(count).shape[1]
 
     def gated(self, block: FloatArray) -> FloatArray:
         """Open the gate, if it is not open yet."""
@@ -237,6 +272,14 @@ class Session:
         """Seconds of the sources that the engine has taken in and not given out."""
         return 0.0 if self.skip else self.engine.latency.total / self.rate
 
+    def count_dropouts(self) -> None:
+        """Those that could be heard: nobody misses silence."""
+        flags, late = self.flags(), self.feed.late
+        if self.silence < self.feed.lead:
+            self.flagged += flags - self.seen[0]
+            self.late += late - self.seen[1]
+        self.seen = (flags, late)
+
     def publish(self) -> None:
         """The status, for the client."""
         source, recorder, meters = self.first, self.recorder, self.engine.meters
@@ -250,9 +293,9 @@ class Session:
                 output_peak=self.output_peak,
                 limiter_gain=meters.limiter_gain,
                 broken=meters.broken,
-                late=self.feed.late,
+                late=self.late,
                 overflows=self.feed.overflows,
-                flags=self.flags(),
+                flags=self.flagged,
                 load=self.load,
                 recorded_seconds=recorder.seconds if recorder else 0.0,
                 second_position=max(0.0, self.second.position - self.taken_ahead()) if self.second else 0.0,

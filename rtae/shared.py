@@ -29,9 +29,10 @@ class Status:
     """Where the audio process stands. All fields are floats, since they travel as one array.
 
     position, duration: seconds of the source, second_position of source B; playing, ended: 0 or 1. late: samples that
-    the worker delivered too late, overflows: samples of input that were lost, flags: callbacks that the device flagged,
-    all since the device was opened. load: share of real time that the worker is busy. Levels are peaks of the last
-    block, full scale 1; limiter_gain is 1 at rest. guard_db: what the feedback guard does to the output, 0 at rest.
+    the worker delivered too late, flags: callbacks that the device flagged, both while something sounded; overflows:
+    samples of input that were lost; all since the device was opened. load: share of real time that the worker is busy.
+    Levels are peaks of the last block, full scale 1; limiter_gain is 1 at rest. guard_db: what the feedback guard does
+    to the output, 0 at rest.
     """
 
     position: float = 0.0

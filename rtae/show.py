@@ -418,7 +418,16 @@ def verification_table(verification: Verification) -> None:
     console.print(cost)
 
 
-def exporting(run: Path, name: str, into: Path | None, data: Path | None, licence: str, overwrite: bool) -> None:
+def exporting(
+    run: Path,
+    name: str,
+    into: Path | None,
+    data: Path | None,
+    licence: str,
+    overwrite: bool,
+    notes: Path | None,
+    checkpoint: bool,
+) -> None:
     """`rtae export`."""
     from rtae.export.exporter import export
     from rtae.models import user_folder
@@ -433,6 +442,8 @@ def exporting(run: Path, name: str, into: Path | None, data: Path | None, licenc
             data,
             licence,
             overwrite,
+            notes,
+            checkpoint,
             say=lambda text: progress.update(task, description=text.capitalize()),
             show=verification_table,
         )

@@ -18,6 +18,7 @@ import pytest
 import torch
 from torch import nn
 
+from rtae.audio.output import AudioWriter
 from rtae.engine import Engine
 from rtae.export.graph import decoder_graph, encoder_graph
 from rtae.nets.autoencoder import Autoencoder
@@ -39,6 +40,13 @@ for number in (signal.SIGINT, signal.SIGTERM):
 
 # A change of parameters at a sample of the stream, whatever the blocks are.
 Timeline = Sequence[tuple[int, Snapshot]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `-n 2`: a file's tests stay together, and those that play on a sound server never run two at a time."""
+    on_server = {item.path for item in items if "sound_server" in getattr(item, "fixturenames", ())}
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("sound" if item.path in on_server else str(item.path)))
 
 
 @pytest.fixture
@@ -232,6 +240,42 @@ def sound_server(tmp_path):
         yield running
     finally:
         running.kill()
+
+
+@pytest.fixture(scope="session")
+def stage_folder(tmp_path_factory, files_of, store_model):
+    """Two models of chance, a tone of 441 Hz, and a file that is none."""
+    place = tmp_path_factory.mktemp("window")
+    store_model(place / "models" / "one", files_of(PRESETS["small"]))
+    store_model(place / "models" / "two", files_of(PRESETS["tiny"]))
+    time_ = np.arange(20 * SERVER_RATE) / SERVER_RATE
+    with AudioWriter(place / "song.wav", SERVER_RATE, 2) as out:
+        out.write((0.25 * np.sin(2 * np.pi * 441 * time_) * np.ones((2, 1))).astype(np.float32))
+    (place / "broken.flac").write_bytes(b"fLaC" + bytes(100))
+    return place
+
+
+@pytest.fixture
+def make_stage(request, qapp, tmp_path, stage_folder):
+    """Opens windows, see `stage.stages`, that end with the test."""
+    from stage import stages
+
+    with stages(request, stage_folder, tmp_path) as build:
+        yield build
+
+
+@pytest.fixture
+def stage(make_stage):
+    """A window that plays by the silent clock."""
+    return make_stage()
+
+
+@pytest.fixture
+def stage_on_server(sound_server, monkeypatch, make_stage):
+    """A window that plays on a sound server."""
+    for name, value in sound_server.paths.items():
+        monkeypatch.setenv(name, value)
+    return make_stage(None)
 
 
 @pytest.fixture

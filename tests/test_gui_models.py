@@ -72,10 +72,14 @@ def leftovers(mine):
 def test_an_import_takes_what_belongs_to_a_model(mine, model):
     (model / "virus.exe").write_text("no")
     (model / "deep").mkdir()
+    (model / "paper").mkdir()
+    for name in ("model.json", "encoder.onnx", "decoder.onnx", "more.txt"):
+        (model / "paper" / name).write_text("for rtae evaluate")
     place = import_model(model)
     assert place == mine / "theirs"
     names = {"model.json", "encoder.onnx", "decoder.onnx", "CARD.md"}
-    assert {path.name for path in place.iterdir()} == names
+    assert {path.name for path in place.iterdir()} == names | {"paper"}
+    assert {path.name for path in (place / "paper").iterdir()} == names - {"CARD.md"}
     assert all((place / name).read_bytes() == (model / name).read_bytes() for name in names)
     assert available()["theirs"] == place
     assert leftovers(mine) == []

@@ -28,7 +28,6 @@ RATE = 44_100
 PATIENCE_SECONDS = 60.0  # a busy machine takes long to start a process
 BACK_SECONDS = 2.0  # until a killed audio process plays again; measured 1.1
 GAP_SECONDS = 0.05  # when models are swapped; measured 0.01
-CHANGE_MARGIN_SECONDS = 0.06  # what the recorder and the test's own clock add; measured up to 0.03
 DRY = Snapshot().replace(mix=0)
 STALLS = 3  # of a busy machine, that a measurement is repeated for
 
@@ -282,25 +281,3 @@ def test_a_model_is_swapped_without_a_gap_or_a_click(playing, folder, tmp_path, 
     assert np.abs(np.diff(sound)).max() < 0.017
     quiet = np.flatnonzero(np.abs(sound) > 0.05)
     assert np.diff(quiet).max() / RATE < GAP_SECONDS
-
-
-def test_a_change_is_heard_within_hop_crossfade_and_device(playing, tmp_path, sound_server):
-    parts, rate = playing.facts()["latency"], playing.facts()["rate"]
-    hop = 2 * playing.setup.hop  # samples at this rate, as is the crossfade of 20 ms
-    # The change waits for the hop that is being filled, is heard in the next one, and passes the ring and the device.
-    stated = (2 * hop + 0.02 * rate + parts["lead"] + parts["output device"]) / rate
-    delays = []
-    for _ in range(STALLS):
-        ear = Ear(sound_server, tmp_path / "raw")
-        time.sleep(0.3)
-        at = ear.seconds
-        playing.set(DRY.replace(output_gain=-30))
-        time.sleep(1.2)
-        sound = ear.stop()
-        playing.set(DRY)
-        start = round(at * RATE)
-        peaks = np.abs(sound[start : start + RATE]).reshape(-1, 441).max(axis=1)  # of 10 ms each
-        assert peaks.min() < 0.05
-        delays.append(float(np.argmax(peaks < 0.05)) / 100)
-        goes_on(playing, 0.8)
-    assert min(delays) <= stated + CHANGE_MARGIN_SECONDS

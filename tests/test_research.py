@@ -17,6 +17,7 @@ from rtae.training import data
 from rtae.training.data import survey
 
 RATE = 22_050
+DECODED = ["max-unpool", "max-unpool-alone", "unpool", "linear", "transposed"]
 
 
 @pytest.fixture(scope="module")
@@ -27,11 +28,13 @@ def prepared(tmp_path_factory, files_of, store_model):
     store_model(place / "models" / "tiny", files_of(TINY))
     (place / "songs").mkdir()
     (place / "silence").mkdir()
+    (place / "one").mkdir()
     (place / "empty").mkdir()
     seconds, rng = np.arange(15 * RATE) / RATE, np.random.default_rng(5)
     tone = 0.3 * np.sin(2 * np.pi * 220 * seconds) * (1 + 0.5 * np.sin(seconds))
     sf.write(place / "songs" / "tone.flac", tone, RATE)
     sf.write(place / "songs" / "noise.flac", 0.1 * rng.standard_normal(15 * RATE).clip(-4, 4), RATE)
+    sf.write(place / "one" / "tone.flac", tone, RATE)
     sf.write(place / "short.wav", tone[: 2 * RATE], RATE)
     sf.write(place / "silence" / "quiet.wav", 0 * tone, RATE)
     (place / "text.wav").write_text("no audio" * 100)
@@ -111,6 +114,9 @@ def test_pictures_can_be_svg(work, rtae):
         (("report", "empty", "--out", "o"), "There are no audio files"),
         (("compare-decoders", "empty", "--out", "o"), "No audio files in empty"),
         (("compare-decoders", "silence", "--out", "o"), "can be used: silent"),
+        (("compare-vae", "empty", "--out", "o"), "No audio files in empty"),
+        (("compare-vae", "silence", "--out", "o"), "can be used: silent"),
+        (("compare-vae", "one", "--out", "o"), "has one usable file, and one is held out"),
         (("compare-decoders", "songs", "--out", "o", "-m", "huge"), "No preset 'huge'"),
         (("compare-decoders", "songs", "--out", "o", "--loss", "l3"), "loss must be 'spectral', 'mse' or 'paper-vae'"),
     ],
@@ -179,8 +185,8 @@ def test_decoders_are_trained_measured_and_not_trained_again(work, monkeypatch):
     material = survey(work / "songs", RATE, 4096)
     seen = []
     comparison = compare(configs, material, work / "out", lambda name, state: seen.append((name, state.step)))
-    assert [result.name for result in comparison.results] == ["unpool", "linear", "transposed"]
-    assert {name for name, _ in seen} == set(configs)
+    assert [result.name for result in comparison.results] == DECODED
+    assert {name for name, _ in seen} == set(configs) == set(DECODED) - {"max-unpool-alone"}
     for result in comparison.results:
         assert result.steps == 2
         assert result.output.shape == comparison.original.shape == (1, 10 * RATE)
@@ -197,7 +203,7 @@ def test_a_comparison_writes_sounds_and_a_picture(work, rtae):
     assert done.code == 0, done.err
     found = json.loads((work / "d" / "decoders.json").read_text())
     names = [one["name"] for one in found["decoders"]]
-    assert names == ["unpool", "linear", "transposed"]
+    assert names == DECODED
     written = sorted(path.name for path in (work / "d").iterdir())
     assert written == sorted(["decoders.json", "decoders.png", "original.wav", "runs", *(f"{n}.wav" for n in names)])
 
@@ -206,11 +212,11 @@ def test_an_interrupted_comparison_ends_and_says_so(work, monkeypatch):
     configs = configurations("tiny", None, 2, "mse", 0, crop=4096)
     runs = []
 
-    def train(config, material, run, report, resume, stop):
+    def train(config, material, run, report, stop, **_):
         runs.append(run.name)
         stop.set()
 
     monkeypatch.setattr(decoders, "train", train)
     assert not train_all(configs, None, work / "out")
-    assert runs == ["unpool"]
+    assert runs == ["max-unpool"]
     assert compare(configs, None, work / "out") is None

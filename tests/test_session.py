@@ -11,9 +11,9 @@ from rtae.feed import Feed
 from rtae.nets.config import SMALL
 from rtae.params import Snapshot
 from rtae.render import rendered_blocks
-from rtae.session import BLOCK, GATE_SECONDS, Session
+from rtae.session import BLOCK, GATE_SECONDS, TONE_SECONDS, Session
 from rtae.shared import SharedState
-from rtae.source import FileSource, Generator
+from rtae.source import LEVEL, TONE_HZ, FileSource, Generator
 from rtae.spec import DECODER_FILE, ENCODER_FILE, ModelSpec, Reach
 
 RATE = 22_050
@@ -307,9 +307,64 @@ def test_it_ends_and_is_silent_then(rig, song):
     assert not one.shared.status().ended
 
 
+@pytest.mark.parametrize("playing", [True, False])
+def test_a_test_tone_is_plain_and_the_song_goes_on_where_it_was(rig, song, playing):
+    one = rig().open(song)
+    one.set(output_gain=-24, noise_amount=2.0)
+    one.session.set_playing(True)
+    one.turn(4000)
+    if not playing:
+        one.session.set_playing(False)
+        one.turn(1000)
+    one.session.sound_tone()
+    one.turn(5000)
+    begun, place = one.delivered, one.session.position_seconds()
+    one.session.sound_tone()  # once more, while it sounds
+    one.turn(round((TONE_SECONDS - 0.2) * RATE))
+    assert one.session.position_seconds() == place
+    tone = one.sound()[:, begun + GATE + BLOCK : one.delivered]
+    turn = 2 * np.cos(2 * np.pi * TONE_HZ / RATE)
+    assert np.abs(tone).max() == pytest.approx(LEVEL, rel=1e-3)
+    assert np.abs(tone[:, 2:] + tone[:, :-2] - turn * tone[:, 1:-1]).max() < 1e-6  # a sine of this frequency, unbroken
+    one.set(output_gain=-24)
+    one.turn(12_000)
+    count = round((one.session.position_seconds() - place) * RATE)
+    assert one.session.playing == (count > 0) == playing
+    heard = one.sound()
+    if playing:
+        expected = rendered(FakeModel(), read_audio(song)[0])[:, round(place * RATE) :][:, GATE + 2 * HOP : count]
+        assert np.abs(heard[:, -expected.shape[1] :] - expected).max() <= RENDER_ATOL
+    else:
+        assert not heard[:, -4000:].any()
+
+
+def test_dropouts_count_while_something_sounds(rig, song):
+    one = rig().open(song)
+    flags = iter(range(1, 1_000_000))
+    one.session.flags = lambda: next(flags)  # the device is never at ease
+    one.turn(2000)
+    assert one.shared.status().flags == 0
+    one.feed.late += 100
+    one.session.set_playing(True)
+    one.turn(DEVICE)
+    assert one.shared.status().late == 0
+    one.turn(2000)
+    one.feed.late += 10
+    one.turn(2 * DEVICE)
+    counted = one.shared.status()
+    assert (counted.flags > 0, counted.late) == (True, 10)
+    one.session.set_playing(False)
+    one.turn(2 * LEAD)  # what was delivered has sounded
+    counted = one.shared.status()
+    one.feed.late += 10
+    one.turn(2000)
+    assert (one.shared.status().flags, one.shared.status().late) == (counted.flags, counted.late)
+
+
 # -- no clicks ---------------------------------------------------------------------------------------------------------
 SLOPE = 0.7 * 2 * np.pi * 100 / RATE  # of the hum, full scale per sample
 STEP_LIMIT = SLOPE + 1.5 * 0.7 / GATE  # and what the fade adds
+TONE_STEP = LEVEL * (2 * np.pi * TONE_HZ / RATE + 1 / GATE)  # the same of a test tone
 
 
 def actions(session):
@@ -318,11 +373,12 @@ def actions(session):
         "play": lambda: session.set_playing(True),
         "seek": lambda: session.change(lambda: session.first.seek(0.5 + 1 / 317)),
         "nothing": lambda: session.change(lambda: None),
+        "tone": session.sound_tone,
         "source": lambda: session.change(lambda: setattr(session, "first", Generator("tone", RATE, 2))),
     }
 
 
-@pytest.mark.parametrize("name", ["pause", "play", "seek", "nothing"])
+@pytest.mark.parametrize("name", ["pause", "play", "seek", "nothing", "tone"])
 @pytest.mark.parametrize("when", [1000, 1037, 2200])
 def test_a_change_does_not_click(rig, hum, name, when):
     one = rig(device=37).open(hum)
@@ -334,7 +390,7 @@ def test_a_change_does_not_click(rig, hum, name, when):
         one.session.set_playing(True)
         one.turn(1500)
     steps = np.abs(np.diff(one.sound()))
-    assert steps.max() < STEP_LIMIT
+    assert steps.max() < max(STEP_LIMIT, TONE_STEP if name == "tone" else 0)
     assert steps.max() > 0.5 * SLOPE
 
 
@@ -406,13 +462,16 @@ def test_the_microphone_comes_out_after_lead_and_latency(rig, rng, mix):
     assert one.feed.overflows == one.feed.late == 0
 
 
-@pytest.mark.parametrize("name", ["pause and play", "nothing"])
-def test_a_change_does_not_delay_the_microphone(rig, rng, name):
+@pytest.mark.parametrize("name", ["pause and play", "nothing", "tone"])
+def test_a_change_does_not_delay_the_microphone(rig, rng, monkeypatch, name):
+    monkeypatch.setattr("rtae.session.TONE_SECONDS", 0.2)
     one = rig(microphone=True)
     sound = rng.uniform(-0.5, 0.5, (2, 20_000)).astype(np.float32)
     one.session.set_playing(True)
     if name == "nothing":
         changes = [(4000, lambda session: session.change(lambda: None))]
+    elif name == "tone":
+        changes = [(4000, Session.sound_tone), (6000, Session.sound_tone)]
     else:
         changes = [
             (4000, lambda session: session.set_playing(False)),

@@ -27,7 +27,7 @@ from rtae.training import run as running
 from rtae.training.checkpoint import CHECKPOINT_FILE, Checkpoint
 from rtae.training.config import CONFIG_FILE, TrainConfig
 from rtae.training.data import DATA_FILE, SCALE, Crops, Track, split, survey
-from rtae.training.losses import TrainingLoss, quality, si_sdr, spectral_distance, waveform_error
+from rtae.training.losses import BandEnergy, TrainingLoss, quality, si_sdr, spectral_distance, waveform_error
 from rtae.training.module import FINAL_RATE, TrainingModule
 from rtae.training.run import COLUMNS, fit_linear, prepare_run, train
 
@@ -102,6 +102,19 @@ def after(steps, act):
                 act()
 
     return report
+
+
+def test_the_energies_of_bands_are_compared_beyond_a_tolerance():
+    loss, noise = BandEnergy(), torch.Generator().manual_seed(0)
+    target = torch.randn(2, 1, 1 << 16, generator=noise) * 0.1
+    assert float(loss(target * 10 ** (-1.9 / 20), target)) == 0  # within 2 dB
+    for decibels in (-10, 10):  # a decade, less what is free, over stretches and over all
+        assert float(loss(target * 10 ** (decibels / 20), target)) == pytest.approx(1.6, abs=1e-3)
+    other_phase = torch.randn(2, 1, 1 << 16, generator=noise) * 0.1
+    assert float(loss(other_phase, target)) < 0.05
+    late = torch.cat([target[..., 1 << 15 :], torch.zeros(2, 1, 1 << 15)], dim=-1)
+    early = torch.cat([torch.zeros(2, 1, 1 << 15), target[..., 1 << 15 :]], dim=-1)
+    assert float(loss(late, early)) > 1  # the right energy at the wrong time
 
 
 @pytest.fixture

@@ -1,390 +1,381 @@
-"""The real window, offscreen, with the audio process behind it: on the silent clock, and on a sound server."""
+"""The real window, offscreen, with the audio process behind it on the silent clock: what a user does all day."""
 
 import os
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
-import signal
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QCoreApplication, QEvent, QMimeData, QPointF, QSettings, Qt, QUrl
-from PySide6.QtGui import QDropEvent
+from PySide6.QtCore import QPoint, QSettings, Qt
 from PySide6.QtWidgets import QFileDialog
+from stage import LEFT, SERVER_RATE
 
 from rtae.audio.file import read_audio
 from rtae.audio.output import AudioWriter
-from rtae.gui import theme
-from rtae.gui.controller import Controller, first_setup
-from rtae.gui.dialogs import DeviceDialog, KeysDialog
-from rtae.gui.main_window import MainWindow
-from rtae.gui.panels import transport
-from rtae.nets.config import SMALL, TINY
+from rtae.gui.controller import RECENT, first_setup
+from rtae.gui.dialogs import DeviceDialog
+from rtae.nets.config import SMALL
 from rtae.params import TABLE, Snapshot
-from rtae.setup import Setup
-
-RATE = 44_100
-PATIENCE_MS = 60_000  # a busy machine takes long to start a process
-STALL_SECONDS = 5.0
-STALLS = 3  # of the window, until nothing else disturbs the sound as well
+from rtae.presets import Preset, save_own
+from rtae.source import LEVEL
 
 pytestmark = pytest.mark.qt_log_level_fail("CRITICAL")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory, files_of, store_model):
-    place = tmp_path_factory.mktemp("window")
-    store_model(place / "models" / "one", files_of(SMALL))
-    store_model(place / "models" / "two", files_of(TINY))
-    time_ = np.arange(20 * RATE) / RATE
-    with AudioWriter(place / "song.wav", RATE, 2) as out:
-        out.write((0.25 * np.sin(2 * np.pi * 441 * time_) * np.ones((2, 1))).astype(np.float32))
-    (place / "broken.flac").write_bytes(b"fLaC" + bytes(100))
-    return place
-
-
-@pytest.fixture
-def make(qtbot, qapp, tmp_path, monkeypatch, folder):
-    """Opens a window, and closes it at the end."""
-    theme.apply(qapp)
-    places = {"RTAE_MODELS": folder / "models", "RTAE_PRESETS": tmp_path / "presets", "RTAE_RUNS": tmp_path / "runs"}
-    for variable, place in places.items():
-        monkeypatch.setenv(variable, str(place))
-    monkeypatch.setattr(transport, "user_music_path", lambda: tmp_path)
-    monkeypatch.setattr("rtae.gui.bridge.bindings_file", lambda: tmp_path / "midi.json")
-    opened = []
-
-    def build(output: str | None = "silent", song: str = "song.wav") -> MainWindow:
-        setup = Setup(model=str(folder / "models" / "one"), source=str(folder / song), output=output)
-        controller = Controller(QSettings(str(tmp_path / "w.ini"), QSettings.Format.IniFormat), setup)
-        window = MainWindow(controller)
-        opened.append(window)
-        window.said = []
-        controller.notice.connect(lambda text, is_error: window.said.append((text, is_error)))
-        window.show()
-        controller.start()
-        qtbot.waitUntil(lambda: bool(controller.facts) or song == "missing.wav", timeout=PATIENCE_MS)
-        return window
-
-    yield build
-    for window in opened:
-        window.close()
-        window.deleteLater()
-    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)  # or every later window is slower
-
-
-@pytest.fixture
-def window(make):
-    return make()
-
-
-@pytest.fixture
-def on_server(sound_server, monkeypatch, make):
-    """A window that plays on a sound server."""
-    for name, value in sound_server.paths.items():
-        monkeypatch.setenv(name, value)
-    return make(None)
-
-
-def play(window, qtbot):
-    window.controller.set("mix", 0.0)
-    qtbot.mouseClick(window.transport.play, Qt.MouseButton.LeftButton)
-    goes_on(window, qtbot, 0.3)
-
-
-def goes_on(window, qtbot, seconds=0.4):
-    before = window.controller.status().position
-    qtbot.waitUntil(lambda: window.controller.status().position > before + seconds, timeout=PATIENCE_MS)
-
-
-def said(window, *words):
-    return any(all(word in text for word in words) for text, _ in window.said)
-
-
 # -- playing -----------------------------------------------------------------------------------------------------------
-def test_a_song_plays_pauses_and_stops(window, qtbot):
-    play(window, qtbot)
-    assert window.transport.play.accessibleName() == "Pause"
-    qtbot.mouseClick(window.transport.play, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: not window.controller.setup.playing, timeout=PATIENCE_MS)
-    qtbot.waitUntil(lambda: window.controller.status().output_peak == 0, timeout=PATIENCE_MS)  # it has faded out
-    held = window.controller.status().position
-    qtbot.wait(300)
-    assert window.controller.status().position == held > 0
-    qtbot.mouseClick(window.transport.stop, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: window.controller.status().position == 0, timeout=PATIENCE_MS)
+def test_a_song_plays_pauses_and_stops(stage):
+    transport, control = stage.window.transport, stage.controller
+    stage.play()
+    assert transport.play.accessibleName() == "Pause"
+    stage.click(transport.play)
+    stage.wait(lambda: not control.setup.playing)
+    stage.wait(lambda: stage.status.output_peak == 0)  # it has faded out
+    held = stage.status.position
+    stage.qtbot.wait(300)
+    assert stage.status.position == held > 0
+    stage.click(transport.stop)
+    stage.wait(lambda: stage.status.position == 0)
 
 
-def test_the_space_bar_plays(window, qtbot):
-    window.activateWindow()
-    window.pictures.setFocus()
-    qtbot.keyClick(window, Qt.Key.Key_Space)
-    qtbot.waitUntil(lambda: window.controller.setup.playing, timeout=PATIENCE_MS)
+def test_the_waveform_shows_where_it_is_and_goes_where_it_is_told(stage):
+    view = stage.window.transport.first_view
+    stage.wait(lambda: view.duration == pytest.approx(20))
+    area = view.area()
+    stage.qtbot.mouseClick(view, LEFT, pos=QPoint(area.left() + round(0.6 * area.width()), area.center().y()))
+    stage.wait(lambda: stage.status.position == pytest.approx(12, abs=0.3))
+    stage.wait(lambda: view.position == pytest.approx(12, abs=0.3))
 
 
-def test_the_waveform_shows_where_it_is_and_goes_where_it_is_told(window, qtbot):
-    view = window.transport.first_view
-    qtbot.waitUntil(lambda: view.duration == pytest.approx(20), timeout=PATIENCE_MS)
-    view.seek_requested.emit(12.0)
-    qtbot.waitUntil(lambda: window.controller.status().position == pytest.approx(12, abs=0.3), timeout=PATIENCE_MS)
-    qtbot.waitUntil(lambda: view.position == pytest.approx(12, abs=0.3), timeout=PATIENCE_MS)
+def test_a_region_loops_until_it_is_let_go(stage):
+    """Dragged over the waveform with the mouse."""
+    view = stage.window.transport.first_view
+    stage.wait(lambda: view.duration == pytest.approx(20))
+    area = view.area()
+    ends = [QPoint(area.left() + round(share * area.width()), area.center().y()) for share in (0.1, 0.13)]
+    stage.qtbot.mousePress(view, LEFT, pos=ends[0])
+    stage.qtbot.mouseMove(view, ends[1])
+    stage.qtbot.mouseRelease(view, LEFT, pos=ends[1])
+    stage.wait(lambda: stage.controller.setup.loop is not None)
+    start, end = stage.controller.setup.loop
+    assert (start, end) == (pytest.approx(2.0, abs=0.1), pytest.approx(2.6, abs=0.1))
+    assert stage.window.transport.loop.isChecked()
+    stage.controller.seek(start)
+    stage.wait(lambda: stage.status.position == pytest.approx(start, abs=0.01))
+    stage.play()
+    places = [stage.status.position]
+
+    def turns():
+        places.append(stage.status.position)
+        assert start - 0.3 < places[-1] < end + 0.1
+        return np.sum(np.diff(places) < 0) >= 2
+
+    stage.wait(turns)
+    stage.qtbot.mouseClick(view, Qt.MouseButton.RightButton, pos=ends[0])
+    stage.wait(lambda: stage.controller.setup.loop is None)
+    stage.wait(lambda: stage.status.position > end + 0.3)
 
 
-def test_a_region_loops(window, qtbot):
-    window.transport.first_view.region_changed.emit(2.0, 2.5)
-    qtbot.waitUntil(lambda: window.controller.setup.loop == (2.0, 2.5), timeout=PATIENCE_MS)
-    window.controller.seek(2.0)
-    play(window, qtbot)
-    for _ in range(10):
-        qtbot.wait(100)
-        assert 1.5 < window.controller.status().position < 2.6
-    window.transport.first_view.region_cleared.emit()
-    qtbot.waitUntil(lambda: window.controller.setup.loop is None, timeout=PATIENCE_MS)
+def test_a_region_is_made_by_keys(stage):
+    view, shift = stage.window.transport.first_view, Qt.KeyboardModifier.ShiftModifier
+    stage.wait(lambda: view.duration == pytest.approx(20))
+    view.setFocus()
+    stage.qtbot.keyClick(view, Qt.Key.Key_Right)
+    stage.wait(lambda: stage.status.position == pytest.approx(5, abs=0.1))
+    for _ in range(2):
+        stage.qtbot.keyClick(view, Qt.Key.Key_Right, shift)
+    stage.wait(lambda: stage.controller.setup.loop == pytest.approx((5.0, 7.0), abs=0.1))
+    for _ in range(2):
+        stage.qtbot.keyClick(view, Qt.Key.Key_Left, shift)
+    stage.wait(lambda: stage.controller.setup.loop is None)
 
 
-def test_pictures_are_fed_while_it_plays(window, qtbot):
-    play(window, qtbot)
-    frames = window.frames
-    qtbot.wait(600)
-    assert window.frames > frames + 8
-    assert window.transport.input.level_db > -20
-    assert window.pictures.heatmap.dims == SMALL.latent_dim
+def test_pictures_are_fed_while_it_plays(stage):
+    stage.play()
+    frames = stage.window.frames
+    stage.wait(lambda: stage.window.frames > frames + 8)
+    assert stage.window.transport.input.level_db > -20
+    assert stage.window.pictures.heatmap.dims == SMALL.latent_dim
 
 
-def test_source_b(window, qtbot, folder):
-    window.controller.open_second(str(folder / "song.wav"))
-    qtbot.waitUntil(lambda: window.transport.second_view.isVisible(), timeout=PATIENCE_MS)
-    play(window, qtbot)
-    qtbot.waitUntil(lambda: window.transport.second_view.position > 0.1, timeout=PATIENCE_MS)
-    qtbot.mouseClick(window.transport.no_second, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: not window.transport.second_view.isVisible(), timeout=PATIENCE_MS)
+def test_source_b_plays_beside_it_and_is_heard(stage, stage_folder, tmp_path):
+    """Dry, the knob from A to B mixes the songs: at 1, B alone is heard."""
+    transport = stage.window.transport
+    sound = read_audio(stage_folder / "song.wav")[0]
+    with AudioWriter(tmp_path / "b.wav", SERVER_RATE, 2) as out:
+        out.write(np.float32(0.25) * sound)
+    stage.controller.open_second(str(tmp_path / "b.wav"))
+    stage.wait(transport.second_view.isVisible)
+    stage.wait(lambda: transport.second_view.duration == pytest.approx(20))
+    stage.play()
+    stage.turn("interpolation", "1")
+    stage.goes_on(0.6)
+    with stage.recording() as recorded:
+        stage.goes_on(0.3)
+    assert np.abs(recorded[0]).max() == pytest.approx(0.25 * np.abs(sound).max(), rel=0.01)
+    transport.second_view.seek_requested.emit(10.0)
+    stage.wait(lambda: transport.second_view.position > 10)
+    stage.click(transport.no_second)
+    stage.wait(lambda: not transport.second_view.isVisible())
+
+
+def test_recent_songs_are_listed_and_opened(make_stage, stage_folder):
+    stage = make_stage()
+    menu = stage.window.recent
+    menu.aboutToShow.emit()
+    assert not menu.actions()
+    names = [str(stage_folder / "song.wav"), *(str(stage_folder / f"{number}.wav") for number in range(RECENT))]
+    for name in names:
+        stage.controller.remember(name)
+    stage.drop(stage_folder / "song.wav")  # opened again: it comes first, and the oldest is left out
+    stage.wait(lambda: stage.controller.recent()[0] == names[0])
+    stage.window.close()
+    later = make_stage(source="tone")
+    menu = later.window.recent
+    menu.aboutToShow.emit()
+    assert [action.text() for action in menu.actions()] == ["song.wav", *(f"{n}.wav" for n in range(RECENT - 1, 0, -1))]
+    menu.actions()[0].trigger()
+    later.wait(lambda: later.controller.setup.source == names[0])
+    menu.aboutToShow.emit()
+    menu.actions()[1].trigger()  # it was moved away since
+    later.hears(f"{RECENT - 1}.wav", "does not exist")
+    later.play()
+
+
+def test_a_test_tone_twice_leaves_the_song_where_it_was(stage):
+    """Past model and knobs, which would be heard: nothing comes out of the song at this output gain."""
+    stage.controller.set("output_gain", -60.0)
+    stage.play()
+    dialog = DeviceDialog(stage.controller, stage.window)
+    stage.qtbot.addWidget(dialog)
+    stage.click(dialog.tone)
+    stage.wait(lambda: stage.status.output_peak == pytest.approx(LEVEL, rel=0.01))
+    stage.click(dialog.tone)
+    places = []
+
+    def is_over():
+        at = stage.status
+        if at.output_peak > LEVEL / 100:
+            places.append(at.position)
+        return at.output_peak < LEVEL / 100 and at.position > places[0]
+
+    stage.wait(is_over)
+    assert len(set(places)) == 1 < len(places)  # it stood still
+    stage.goes_on(0.2)
+    assert stage.controller.setup.source.endswith("song.wav")
+    assert stage.heard("test tone")
+
+
+def test_a_test_tone_of_a_song_that_is_held(stage):
+    stage.controller.seek(7.0)
+    stage.wait(lambda: stage.status.position == pytest.approx(7.0))
+    stage.controller.test_tone()
+    stage.wait(lambda: stage.status.output_peak == pytest.approx(LEVEL, rel=0.01))
+    stage.wait(lambda: stage.status.output_peak == 0)
+    assert stage.status.position == pytest.approx(7.0)
+    assert not stage.status.playing
 
 
 # -- knobs -------------------------------------------------------------------------------------------------------------
-def test_every_knob_reaches_the_audio_process(window):
-    for id, knob in window.knobs.panel.knobs.items():
+def test_every_knob_reaches_the_audio_process(stage):
+    for id, knob in stage.knobs.items():
         parameter = TABLE[id]
         value = parameter.high if parameter.default != parameter.high else parameter.low
         knob.change_once(value)
-        assert window.controller.client.shared.snapshot()[id] == pytest.approx(value)
+        assert stage.controller.client.shared.snapshot()[id] == pytest.approx(value)
         knob.change_once(parameter.default)
-    assert window.controller.client.shared.snapshot() == Snapshot()
+    assert stage.controller.client.shared.snapshot() == Snapshot()
 
 
-def test_undo_takes_back_a_turn_and_redo_repeats_it(window, qtbot):
-    knob = window.knobs.panel.knobs["noise_amount"]
+def test_undo_takes_back_a_turn_and_redo_repeats_it(stage):
+    knob = stage.knobs["noise_amount"]
+    assert not stage.window.knobs.undo.isEnabled()
     knob.change_once(2.0)
-    qtbot.mouseClick(window.knobs.undo, Qt.MouseButton.LeftButton)
+    stage.click(stage.window.knobs.undo)
     assert knob.value() == 0.0
-    qtbot.mouseClick(window.knobs.redo, Qt.MouseButton.LeftButton)
+    stage.click(stage.window.knobs.redo)
     assert knob.value() == 2.0
-    assert window.controller.client.shared.snapshot()["noise_amount"] == 2.0
+    assert stage.controller.client.shared.snapshot()["noise_amount"] == 2.0
+    assert not stage.window.knobs.redo.isEnabled()
 
 
-def test_chance_presets_and_morphing(window, qtbot, monkeypatch):
-    panel, knobs = window.knobs, window.controller.knobs
-    qtbot.mouseClick(panel.store_a, Qt.MouseButton.LeftButton)
+def test_chance_moves_knobs_as_far_as_it_may(stage):
+    panel, knobs = stage.window.knobs, stage.controller.knobs
+    panel.amount.setValue(0)
+    stage.click(panel.dice)
+    assert knobs.values == Snapshot()
     panel.amount.setValue(100)
-    qtbot.mouseClick(panel.dice, Qt.MouseButton.LeftButton)
-    moved = knobs.values
-    assert moved != Snapshot()
-    assert moved["output_gain"] == 0
-    qtbot.mouseClick(panel.store_b, Qt.MouseButton.LeftButton)
+    stage.click(panel.dice)
+    moved = [id for id, value in knobs.values.items() if value != TABLE[id].default]
+    assert len(moved) > 5
+    assert not {"output_gain", "mix", "bypass", "ceiling"} & set(moved)
+    stage.click(panel.undo)
+    assert knobs.values == Snapshot()
+
+
+def test_the_slider_morphs_from_one_snapshot_to_the_other(stage):
+    panel, knobs = stage.window.knobs, stage.controller.knobs
+    assert not panel.morph.isEnabled()
+    stage.click(panel.store_a)
+    knobs.update({"echo": 0.8, "latent_scale": 3.0, "freeze": 1})
+    assert not panel.morph.isEnabled()
+    stage.click(panel.store_b)
+    far = knobs.values
+    panel.morph.setValue(panel.morph.maximum() // 2)
+    half = knobs.values
+    assert (half["echo"], half["latent_scale"], half["freeze"]) == (0.4, 2.0, 1)
     panel.morph.setValue(0)
     assert knobs.values == Snapshot()
     panel.morph.setValue(panel.morph.maximum())
-    assert knobs.values == moved
+    assert knobs.values == far
+    assert stage.controller.client.shared.snapshot()["echo"] == pytest.approx(0.8)
+    assert stage.knobs["echo"].value() == 0.8
+
+
+def test_presets_are_saved_and_loaded(stage, monkeypatch):
+    panel, knobs = stage.window.knobs, stage.controller.knobs
+    shipped = panel.preset.count()
+    assert shipped > 10
+    knobs.update({"echo": 0.5, "macro_3": -2.0})
+    kept = knobs.values
     monkeypatch.setattr("rtae.gui.panels.knobs.QInputDialog.getText", lambda *_: ("Mine", True))
-    qtbot.mouseClick(panel.save, Qt.MouseButton.LeftButton)
+    stage.click(panel.save)
+    assert panel.preset.count() == shipped + 1
+    assert "Mine" in stage.window.bridge.remote.preset_names  # for program changes
     panel.choose("")
     assert knobs.values == Snapshot()
     panel.choose("Mine")
-    for id, value in moved.items():
-        assert knobs.values[id] == pytest.approx(value)
-    assert panel.preset.count() > 10
+    assert {id: knobs.values[id] for id in kept} == pytest.approx(dict(kept))
+    monkeypatch.setattr("rtae.gui.panels.knobs.QInputDialog.getText", lambda *_: ("...", True))
+    stage.click(panel.save)
+    assert stage.heard("'...' cannot name a preset")
+    panel.step(1)  # behind one's own comes the plain one
+    assert knobs.values == Snapshot()
+    panel.step(-1)
+    assert knobs.values["macro_3"] == -2.0
 
 
-def test_a_preset_leaves_gains_alone_and_is_no_more_what_is_chosen_once_a_knob_turned(window):
-    window.controller.set("output_gain", -12.0)
-    window.knobs.choose("Rain")
-    assert window.controller.knobs.values["output_gain"] == -12
-    assert window.knobs.preset.currentText() == "Rain"
-    window.controller.set("blur", 0.4)
-    assert window.knobs.preset.currentIndex() == -1
+def test_broken_presets_are_told_and_the_others_load(make_stage, tmp_path):
+    own = tmp_path / "presets"
+    own.mkdir()
+    (own / "torn.json").write_text('{"format": 1, "name": "To')
+    (own / "wild.json").write_text('{"format": 1, "name": "Wild", "values": {"mix": 99}}')
+    stage = make_stage()
+    save_own(Preset("Good", "", Snapshot().replace(blur=0.5)))
+    stage.window.knobs.list_presets()
+    told = [text for text, is_error in stage.window.status.history if is_error]
+    for words in ("torn.json is not a preset", "wild.json: mix is 99; allowed are 0 to 1"):
+        assert sum(words in text for text in told) == 2  # at the start, which nobody can miss, and now
+    stage.window.knobs.choose("Good")
+    assert stage.controller.knobs.values["blur"] == 0.5
+    (own / "Good.json").write_text("{}")  # since it was listed
+    stage.window.knobs.choose("Good")
+    assert stage.heard("No preset 'Good'")
+    assert stage.controller.knobs.values["blur"] == 0.5
 
 
-def test_the_map_pulls(window, qtbot):
-    window.docks["Map"].raise_()
-    window.map.map.place_chosen.emit(1.5, -0.5)
-    values = window.controller.client.shared.snapshot()
-    assert (values["map_x"], values["map_y"]) == (1.5, -0.5)
+def test_a_preset_leaves_gains_alone_and_is_no_more_what_is_chosen_once_a_knob_turned(stage):
+    stage.controller.set("output_gain", -12.0)
+    stage.window.knobs.choose("Rain")
+    assert stage.controller.knobs.values["output_gain"] == -12
+    assert stage.window.knobs.preset.currentText() == "Rain"
+    stage.controller.set("blur", 0.4)
+    assert stage.window.knobs.preset.currentIndex() == -1
+
+
+def test_the_map_is_clicked_and_lets_go(stage):
+    stage.window.docks["Map"].raise_()
+    map_ = stage.window.map.map
+    stage.wait(map_.isVisible)
+    area = map_.area()
+    place = QPoint(area.left() + round(0.75 * area.width()), area.top() + round(0.75 * area.height()))
+    stage.qtbot.mouseClick(map_, LEFT, pos=place)
+    values = stage.controller.client.shared.snapshot()
+    assert (values["map_x"], values["map_y"]) == (pytest.approx(2, abs=0.1), pytest.approx(-2, abs=0.1))
     assert values["map_pull"] > 0
-    window.map.map.place_cleared.emit()
-    assert window.controller.client.shared.snapshot()["map_pull"] == 0
-
-
-def test_knobs_are_heard(window, qtbot, tmp_path):
-    """Recorded from the window's own button, since the silent clock has no monitor."""
-    levels = {}
-    play(window, qtbot)
-    for gain in (0.0, -20.0):
-        window.knobs.panel.knobs["output_gain"].change_once(gain)
-        goes_on(window, qtbot, 0.6)
-        qtbot.mouseClick(window.transport.record, Qt.MouseButton.LeftButton)
-        qtbot.waitUntil(lambda: bool(window.controller.recording), timeout=PATIENCE_MS)
-        goes_on(window, qtbot, 0.5)
-        name = window.controller.recording
-        qtbot.mouseClick(window.transport.record, Qt.MouseButton.LeftButton)
-        qtbot.waitUntil(lambda name=name: said(window, "Recorded", name), timeout=PATIENCE_MS)
-        levels[gain] = np.abs(read_audio(name)[0]).max()
-    assert levels[0.0] / levels[-20.0] == pytest.approx(10, rel=0.02)
-    assert Path(window.controller.settings.fileName()).parent == tmp_path
+    map_.setFocus()
+    stage.qtbot.keyClick(map_, Qt.Key.Key_Left)
+    assert stage.controller.client.shared.snapshot()["map_x"] < values["map_x"]
+    stage.qtbot.mouseDClick(map_, LEFT, pos=place)
+    assert stage.controller.client.shared.snapshot()["map_pull"] == 0
 
 
 # -- models ------------------------------------------------------------------------------------------------------------
-def test_models_change_while_it_plays(window, qtbot, folder):
-    play(window, qtbot)
-    window.controller.choose_model(str(folder / "models" / "two"))
-    qtbot.waitUntil(lambda: window.controller.spec.preset == "tiny", timeout=PATIENCE_MS)
-    goes_on(window, qtbot)
-    assert window.transport.model.currentText() == "two"
-    window.controller.choose_model(str(folder))
-    qtbot.waitUntil(lambda: said(window, "No model in"), timeout=PATIENCE_MS)
-    goes_on(window, qtbot)
+def test_models_change_while_it_plays(stage, tmp_path):
+    stage.play()
+    box, folder = stage.window.transport.model, str(tmp_path / "models" / "two")
+    box.setCurrentIndex(box.findData(folder))
+    box.activated.emit(box.currentIndex())
+    stage.wait(lambda: stage.controller.spec.preset == "tiny")
+    stage.goes_on()
+    assert box.currentText() == "two"
+    assert stage.window.models.current == folder
 
 
-# -- what goes wrong ---------------------------------------------------------------------------------------------------
-def drop(window, path):
-    data = QMimeData()
-    data.setUrls([QUrl.fromLocalFile(str(path))])
-    window.dropEvent(
-        QDropEvent(QPointF(5, 5), Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton, Qt.KeyboardModifier(0))
-    )
-
-
-def test_a_broken_file_is_dropped(window, qtbot, folder):
-    play(window, qtbot)
-    drop(window, folder / "broken.flac")
-    qtbot.waitUntil(lambda: said(window, "broken.flac"), timeout=PATIENCE_MS)
-    goes_on(window, qtbot)
-    drop(window, folder)
-    assert said(window, "is a folder and no model")
-    drop(window, folder / "song.wav")
-    goes_on(window, qtbot)
-
-
-def test_a_song_that_is_missing_at_the_start_is_no_dead_end(make, qtbot, folder):
-    window = make(song="missing.wav")
-    qtbot.waitUntil(lambda: said(window, "missing.wav"), timeout=PATIENCE_MS)
-    drop(window, folder / "song.wav")
-    qtbot.waitUntil(lambda: bool(window.controller.facts), timeout=PATIENCE_MS)
-    play(window, qtbot)
-
-
-def test_the_audio_process_is_killed(window, qtbot):
-    play(window, qtbot)
-    os.kill(window.controller.facts["pid"], signal.SIGKILL)
-    qtbot.waitUntil(lambda: said(window, "started again where it was"), timeout=PATIENCE_MS)
-    qtbot.waitUntil(lambda: window.controller.client.restarts == 1, timeout=PATIENCE_MS)
-    goes_on(window, qtbot)
-    window.knobs.panel.knobs["noise_amount"].change_once(1.0)
-    assert window.controller.client.shared.snapshot()["noise_amount"] == 1.0
-
-
-def test_the_sound_server_goes_away_and_comes_back(on_server, sound_server, qtbot):
-    play(on_server, qtbot)
-    sound_server.kill()
-    qtbot.waitUntil(lambda: said(on_server, "is gone"), timeout=PATIENCE_MS)
-    qtbot.mouseClick(on_server.transport.stop, Qt.MouseButton.LeftButton)  # an error in words, and no traceback
-    assert sound_server.start()
-    qtbot.waitUntil(lambda: said(on_server, "Playing again"), timeout=PATIENCE_MS)
-    assert on_server.isVisible()
-
-
-def test_the_sound_goes_on_while_the_window_stands_still(on_server, qtbot):
-    play(on_server, qtbot)
-    for _ in range(STALLS):
-        before = on_server.controller.status()
-        begun = time.monotonic()
-        time.sleep(STALL_SECONDS)
-        after, passed = on_server.controller.status(), time.monotonic() - begun
-        if after.late == before.late and after.flags == before.flags:
-            break  # nothing else took the machine away from the sound
-    assert after.position - before.position == pytest.approx(passed, abs=0.3)
-    assert after.late == before.late
-
-
-def test_without_any_device_it_says_so_and_goes_on_in_silence(make, qtbot, monkeypatch):
-    for name in ("PULSE_SERVER", "XDG_RUNTIME_DIR"):
-        monkeypatch.setenv(name, "/nowhere")
-    monkeypatch.setenv("PULSE_SERVER", "unix:/nowhere/native")
-    window = make(None)
-    if window.controller.setup.output != "silent":
-        pytest.skip("this machine has a sound card")
-    assert said(window, "runs in silence")
-    play(window, qtbot)
+def test_the_next_and_previous_model_leave_out_what_cannot_be_used(stage, tmp_path):
+    broken = tmp_path / "models" / "three"
+    broken.mkdir()
+    (broken / "model.json").write_text("{}")
+    stage.window.models.refresh()
+    stage.wait(lambda: [entry.name for entry in stage.window.models.entries if entry.spec is None] == ["three"])
+    stage.play()
+    names = []
+    for key in (Qt.Key.Key_BracketRight, Qt.Key.Key_BracketRight, Qt.Key.Key_BracketLeft):
+        before = stage.controller.setup.model
+        stage.key(key)
+        stage.wait(lambda before=before: stage.controller.setup.model != before)
+        names.append(Path(stage.controller.setup.model).name)
+    assert names[0] == names[2] != names[1]
+    assert "three" not in names
+    stage.goes_on()
+    # Chosen by name it is refused, and what is shown is what plays.
+    box = stage.window.transport.model
+    box.setCurrentIndex(box.findText("three"))
+    box.activated.emit(box.currentIndex())
+    stage.hears("model.json")
+    stage.wait(lambda: box.currentText() == names[2])
 
 
 # -- dialogs and habits ------------------------------------------------------------------------------------------------
-def test_devices_can_be_chosen(window, qtbot):
-    dialog = DeviceDialog(window.controller, window)
-    qtbot.addWidget(dialog)
+def test_devices_can_be_chosen(stage):
+    dialog = DeviceDialog(stage.controller, stage.window)
+    stage.qtbot.addWidget(dialog)
     dialog.mode.setCurrentIndex(dialog.mode.findData("live"))
     dialog.hop.setValue(480)
     assert dialog.wanted().mode == "live"
     dialog.apply()
-    qtbot.waitUntil(lambda: window.controller.facts["hop"] == 480, timeout=PATIENCE_MS)
-    assert window.controller.facts["block"] == 256
+    stage.wait(lambda: stage.controller.facts["hop"] == 480)
+    assert stage.controller.facts["block"] == 256
 
 
-def test_keys_are_listed(window, qtbot):
-    dialog = KeysDialog(window.keys, window)
-    qtbot.addWidget(dialog)
-    assert len(window.keys) > 15
-    assert len({key for key, _ in window.keys}) == len(window.keys)  # no two of them on the same key
-
-
-def test_a_performance_is_kept_and_rendered(window, qtbot, tmp_path, monkeypatch):
-    play(window, qtbot)
-    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "played.json"), ""))
-    qtbot.mouseClick(window.transport.perform, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: window.controller.performing, timeout=PATIENCE_MS)
-    goes_on(window, qtbot, 0.3)
-    window.knobs.panel.knobs["latent_scale"].change_once(2.0)
-    goes_on(window, qtbot, 0.5)
-    window.controller.seek(10.0)  # which ends it: the rest is not what was played before
-    qtbot.waitUntil(lambda: said(window, "The performance ended here"), timeout=PATIENCE_MS)
-    window.controller.open(str(tmp_path / "nothing.wav"))
-    place = iter([str(tmp_path / "no folder" / "played.json"), str(tmp_path / "played")])
-    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (next(place), ""))
-    qtbot.mouseClick(window.transport.perform, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: said(window, "no folder"), timeout=PATIENCE_MS)
-    assert window.controller.performing  # nothing is lost
-    qtbot.mouseClick(window.transport.perform, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: said(window, "A performance of"), timeout=PATIENCE_MS)
-    window.renders.performance(tmp_path / "played.json", tmp_path / "played.wav")
-    qtbot.waitUntil(lambda: said(window, "Rendered"), timeout=60_000)
-    assert read_audio(tmp_path / "played.wav")[0].shape[1] > 0.5 * RATE
-
-
-def test_a_song_is_rendered_with_the_knobs(window, qtbot, tmp_path):
-    window.controller.set("output_gain", -12.0)
-    window.controller.set("mix", 0.0)
-    window.renders.song(tmp_path / "out.wav")
-    qtbot.waitUntil(lambda: said(window, "Rendered"), timeout=60_000)
+def test_a_song_is_rendered_with_the_knobs(stage, tmp_path):
+    stage.controller.set("output_gain", -12.0)
+    stage.controller.set("mix", 0.0)
+    stage.window.renders.song(tmp_path / "out.wav")
+    stage.window.renders.song(tmp_path / "too-soon.wav")
+    assert stage.heard("being rendered already")
+    stage.hears("Rendered")
     sound = read_audio(tmp_path / "out.wav")[0]
     assert np.abs(sound).max() == pytest.approx(0.25 * 10 ** (-12 / 20), rel=0.01)
+    assert not (tmp_path / "too-soon.wav").exists()
 
 
-def test_knobs_and_device_are_remembered(window, tmp_path):
-    window.controller.set("echo", 0.5)
-    window.controller.set("bypass", 1.0)
-    window.close()
+def test_what_has_no_end_is_not_rendered(stage, monkeypatch):
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: pytest.fail("it asks where to"))
+    stage.controller.open("noise")
+    stage.wait(lambda: stage.controller.setup.source == "noise")
+    stage.window.render_song()
+    assert stage.heard("has no end; record it instead")
+
+
+def test_knobs_and_device_are_remembered(stage, tmp_path):
+    stage.controller.set("echo", 0.5)
+    stage.controller.set("bypass", 1.0)
+    stage.window.close()
     settings = QSettings(str(tmp_path / "w.ini"), QSettings.Format.IniFormat)
     setup, knobs = first_setup(None, "song.wav", settings)
-    assert (setup.model, setup.output, setup.hop) == (window.controller.setup.model, None, 2048)
+    assert (setup.model, setup.output, setup.hop) == (stage.controller.setup.model, None, 2048)
     assert (knobs["echo"], knobs["bypass"]) == (0.5, 0)
     settings.setValue("setup", '{"hop": "x", "mode": 7}')
     settings.setValue("knobs", '{"echo": 1e999, "nothing": 1, "blur": null}')
@@ -392,11 +383,17 @@ def test_knobs_and_device_are_remembered(window, tmp_path):
     assert (setup.hop, knobs["blur"]) == (2048, 0)
 
 
-def test_how_it_looked_is_remembered(make, tmp_path):
-    first = make()
-    first.resize(first.width(), 640)
-    first.close()
-    settings = QSettings(str(tmp_path / "w.ini"), QSettings.Format.IniFormat)
-    assert settings.value("geometry") is not None
-    second = make()
-    assert second.height() == 640
+def test_docks_that_were_moved_stay_where_they_are(make_stage):
+    window = make_stage().window
+    assert window.dockWidgetArea(window.docks["Map"]) == Qt.DockWidgetArea.RightDockWidgetArea
+    window.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, window.docks["Map"])
+    window.docks["Train"].setFloating(True)
+    window.docks["Train"].move(100, 120)
+    window.resize(window.width(), 640)
+    window.close()
+    again = make_stage().window
+    assert again.dockWidgetArea(again.docks["Map"]) == Qt.DockWidgetArea.LeftDockWidgetArea
+    assert again.docks["Train"].isFloating()
+    assert not again.docks["Map"].isFloating()
+    assert again.height() == 640
+    assert again.tabifiedDockWidgets(again.docks["Knobs"]) == [again.docks["Models"]]

@@ -8,7 +8,6 @@ from functools import partial
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
     QComboBox,
-    QGridLayout,
     QHBoxLayout,
     QInputDialog,
     QLabel,
@@ -32,10 +31,14 @@ PLAIN = "Plain (all at their defaults)"
 
 
 class KnobsPanel(QWidget):
-    """The knobs, with a bar above them. learn_requested, forget_requested: of a knob, for a MIDI controller."""
+    """The knobs, with a bar above them.
+
+    learn_requested, forget_requested: of a knob, for a MIDI controller. saved: there is a preset more.
+    """
 
     learn_requested = Signal(str)
     forget_requested = Signal(str)
+    saved = Signal()
 
     def __init__(self, controller: Controller, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -51,8 +54,14 @@ class KnobsPanel(QWidget):
         self.dice = IconButton("dice", "Move the knobs by chance", keys="D")
         self.amount = slider("How far chance moves them", 30, 100)
         self.store_a, self.store_b = (QPushButton(f"Keep {slot}") for slot in "AB")
+        for button in (self.save, self.store_a, self.store_b):
+            button.setAutoDefault(True)  # Enter presses it, as Space plays the song in the whole window
         self.morph = slider("Morph from snapshot A to B", 0, MORPH_STEPS)
         self.morph.setEnabled(False)
+        for button, slot in ((self.store_a, "A"), (self.store_b, "B")):
+            button.setToolTip(f"Keep the knobs as snapshot {slot}; the slider between morphs from A to B")
+        for button in (self.save, self.store_a, self.store_b):
+            button.setProperty("role", "slim")
         self._lay_out()
         self._connect()
         self.loading = False  # a preset moves the knobs, and nobody else
@@ -61,31 +70,22 @@ class KnobsPanel(QWidget):
         self._history()
 
     def _lay_out(self) -> None:
-        grid = QGridLayout()
-        grid.setContentsMargins(SPACE, SPACE, SPACE, 0)
-        grid.setHorizontalSpacing(SPACE // 2)
-        first, second = QHBoxLayout(), QHBoxLayout()
-        for row in (first, second):
-            row.setSpacing(SPACE // 2)
-        first.addWidget(dim("Preset"))
-        first.addWidget(self.preset, 1)
-        first.addWidget(self.save)
-        for widget in (self.undo, self.redo):
-            first.addWidget(widget)
-        second.addWidget(self.dice)
-        second.addWidget(self.amount, 1)
-        second.addSpacing(2 * SPACE)
-        second.addWidget(self.store_a)
-        second.addWidget(self.morph, 2)
-        second.addWidget(self.store_b)
+        head = QHBoxLayout()
+        head.setContentsMargins(SPACE, SPACE // 2, SPACE, 0)
+        head.setSpacing(SPACE // 2)
+        head.addWidget(self.preset, 4)
+        for widget in (self.save, self.undo, self.redo):
+            head.addWidget(widget)
+        head.addSpacing(SPACE)
+        head.addWidget(self.dice)
+        head.addWidget(self.amount, 1)
+        head.addSpacing(SPACE)
+        head.addWidget(self.store_a)
+        head.addWidget(self.morph, 2)
+        head.addWidget(self.store_b)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(SPACE // 2)
-        head = QVBoxLayout()
-        head.setContentsMargins(SPACE, SPACE, SPACE, 0)
-        head.setSpacing(SPACE // 2)
-        head.addLayout(first)
-        head.addLayout(second)
+        column.setSpacing(0)
         column.addLayout(head)
         column.addWidget(self.panel, 1)
 
@@ -176,6 +176,7 @@ class KnobsPanel(QWidget):
         name, good = QInputDialog.getText(self, "Save a preset", "Name:")
         if good and name.strip() and self.controller.save_preset(name.strip()) is not None:
             self.list_presets(name.strip())
+            self.saved.emit()
 
 
 def slider(name: str, value: int, most: int) -> QSlider:

@@ -52,7 +52,7 @@ from rtae.spec import CARD_FILE, SPEC_FILE, ModelSpec
 from ..tasks import Tasks
 from ..theme import BACKGROUND, DIM, FAINT, LINE, SPACE, TEXT, WET
 from ..widgets.buttons import GRID, icon_path
-from ..widgets.knob_panel import FlowLayout
+from ..widgets.flow import FlowLayout
 
 WIDE = 640  # from so many pixels on the card stands beside the list
 LIST_WIDTH, LIST_HEIGHT = 300, 190  # of the list, beside the card or above it

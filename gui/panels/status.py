@@ -28,6 +28,7 @@ class StatusPanel(QWidget):
         self.figures = QLabel("")
         self.figures.setProperty("role", "dim")
         self.device = QPushButton("Sound device...")
+        self.device.setAutoDefault(True)  # Enter presses it, as Space plays the song in the whole window
         self.until = 0.0
         self.history: list[tuple[str, bool]] = []
         row = QHBoxLayout(self)

@@ -32,7 +32,7 @@ from rtae.jobs import PROGRAM, Order, Preview, Status, TrainingJob, startable, u
 from rtae.models.catalogue import free_name
 
 from ..theme import DIM, LINE, PANEL, SECOND, SPACE, WET
-from ..widgets.knob_panel import FlowLayout
+from ..widgets.flow import FlowLayout
 
 POLL_MS = 500
 CLOSE_SECONDS = 8.0  # for a checkpoint, when the window is closed

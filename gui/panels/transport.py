@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ from PySide6.QtWidgets import (
 from rtae.audio.file import AudioReader
 from rtae.audio.recorder import default_name
 from rtae.demo import DEMO_PATH
+from rtae.errors import AudioFileError
 from rtae.models.catalogue import available
 from rtae.setup import GENERATORS, MICROPHONE
 from rtae.shared import Status
@@ -39,7 +39,8 @@ from ..widgets.buttons import IconButton
 
 FloatArray = NDArray[np.float32]
 COLUMNS = 4000  # of an overview: sharp on the widest screen
-TALL, LOW = 92, 58
+METER_WIDTH, BETWEEN = 220, 4
+TALL, LOW = 92, 58  # pixels, of source A and B; A is as low as B in a low window
 GENERATOR_NAMES = {"silence": "Silence", "tone": "A tone of 440 Hz", "noise": "White noise"}
 
 
@@ -122,6 +123,8 @@ class TransportPanel(QWidget):
         self.second = QPushButton("Song B...")
         self.second.setToolTip("A second song, to interpolate with: turn the knob 'A to B' (B)")
         self.no_second = QPushButton("Remove B")
+        for button in (self.perform, self.open, self.microphone, self.second, self.no_second):
+            button.setAutoDefault(True)  # Enter presses it, as Space plays the song in the whole window
         self.model = QComboBox()
         self.model.setToolTip("The autoencoder that the sound goes through ([ and ])")
         self.model.setAccessibleName("Model")
@@ -129,7 +132,7 @@ class TransportPanel(QWidget):
         self.model.setMinimumWidth(120)
         self.input, self.output = Meter("Input", DRY), Meter("Output", WET)
         self.first_view, self.second_view = SongView(self.drawing), SongView(self.drawing)
-        self.first_view.setFixedHeight(TALL)
+        self._set_heights(TALL)
         self.second_view.setFixedHeight(LOW)
         self.second_view.setAccessibleName("Source B")
         self._lay_out()
@@ -150,13 +153,14 @@ class TransportPanel(QWidget):
         row.addWidget(label)
         row.addWidget(self.model)
         meters = QGridLayout()
-        meters.setSpacing(2)
+        meters.setHorizontalSpacing(SPACE)
+        meters.setVerticalSpacing(BETWEEN)
         for place, (name, meter) in enumerate((("In", self.input), ("Out", self.output))):
             words = QLabel(name)
             words.setProperty("role", "dim")
             meters.addWidget(words, place, 0)
             meters.addWidget(meter, place, 1)
-            meter.setFixedSize(230, 42)
+            meter.setFixedWidth(METER_WIDTH)
         lower = QHBoxLayout()
         views = QVBoxLayout()
         views.setSpacing(2)
@@ -186,10 +190,24 @@ class TransportPanel(QWidget):
         self.first_view.region_changed.connect(lambda start, end: ask.loop((start, end)))
         self.second_view.seek_requested.connect(lambda seconds: ask.ask("seek_second", seconds))
         self.first_view.region_cleared.connect(lambda: ask.loop(None))
+        self.second_view.region_changed.connect(lambda *_: self._no_loop())
         ask.setup_changed.connect(self.refresh)
         ask.ticked.connect(self.show_status)
         ask.recording_changed.connect(self._recording)
         ask.performing_changed.connect(self.perform.setChecked)
+        ask.refused.connect(self._refused)
+
+    def set_low(self, low: bool) -> None:
+        """For a window in which there is little room."""
+        height = LOW if low else TALL
+        if self.first_view.height() != height:
+            self._set_heights(height)
+            self.setFixedHeight(self.sizeHint().height())
+
+    def _set_heights(self, height: int) -> None:
+        self.first_view.setFixedHeight(height)
+        for meter in (self.input, self.output):
+            meter.setFixedHeight((height - BETWEEN) // 2)
 
     # -- showing -------------------------------------------------------------------------------------------------------
     def refresh(self) -> None:
@@ -239,17 +257,26 @@ class TransportPanel(QWidget):
 
     # -- asking --------------------------------------------------------------------------------------------------------
     def _microphone(self, on: bool) -> None:
-        songs = self.controller.recent()
         if on:
             self.controller.open_microphone()
         else:
-            self.controller.open(songs[0] if songs else str(DEMO_PATH))
+            self.controller.open(self.controller.song, keep=False)
 
     def _record(self, on: bool) -> None:
         if not on:
             self.controller.stop_recording()
             return
-        self.controller.attempt(partial(self.controller.record, str(recording_path())))
+        self.controller.attempt(lambda: self.controller.record(str(recording_path())))
+
+    def _no_loop(self) -> None:
+        self.second_view.set_region(None)
+        self.controller.notice.emit("Only the song above can be looped; song B goes on beside it", False)
+
+    def _refused(self) -> None:
+        """Show what is, not what was asked for."""
+        self.refresh()
+        self.record.setChecked(bool(self.controller.recording))
+        self.perform.setChecked(self.controller.performing)
 
     def _recording(self, name: str) -> None:
         self.record.setChecked(bool(name))
@@ -264,7 +291,10 @@ class TransportPanel(QWidget):
 
 
 def recording_path() -> Path:
-    """A free name in the user's music folder."""
+    """A free name in the user's music folder. Raises AudioFileError where there can be none."""
     folder = user_music_path() / "RTAE"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AudioFileError(f"Nothing can be recorded to {folder} ({error.strerror}); make room for it") from None
     return default_name(folder, datetime.now())

@@ -14,7 +14,7 @@ from .envelope import FloatArray, narrowed
 from .picture import Picture, draw_wave, label_font
 
 HINT = "Drop a song here, or press O"
-KEY_SECONDS = 5.0
+KEY_SECONDS, KEY_LOOP_SECONDS = 5.0, 1.0
 GRIP = 6  # pixels beside a handle that still take hold of it
 HANDLE = 2  # pixels of its line
 SHADE = 40  # of 255: how much of the region's colour covers the wave
@@ -39,7 +39,10 @@ class Overview(Picture):
     region_cleared = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        tip = "Click to go there. Drag to loop a part; right-click or Esc ends the loop. Left and right arrow: 5 s."
+        tip = (
+            "Click to go there. Drag to loop a part; right-click or Esc ends the loop. Left and right arrow: 5 s; "
+            "with Shift they loop a part from here on."
+        )
         super().__init__("Song", tip, parent)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMouseTracking(True)
@@ -128,9 +131,12 @@ class Overview(Picture):
             self.region_changed.emit(*self.region)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Arrows seek, Home goes to the start, Esc ends the loop."""
+        """Arrows seek, and with Shift move the loop's end; Home goes to the start, Esc ends the loop."""
         steps = {Qt.Key.Key_Left: -KEY_SECONDS, Qt.Key.Key_Right: KEY_SECONDS, Qt.Key.Key_Home: -math.inf}
-        if self.duration > 0 and event.key() in steps:
+        ends = {Qt.Key.Key_Left: -KEY_LOOP_SECONDS, Qt.Key.Key_Right: KEY_LOOP_SECONDS}
+        if self.duration > 0 and event.key() in ends and event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
+            self._move_end(ends[event.key()])
+        elif self.duration > 0 and event.key() in steps:
             self._seek(self.position + steps[event.key()])
         elif event.key() == Qt.Key.Key_Escape and self.region is not None:
             self._clear_region()
@@ -140,6 +146,16 @@ class Overview(Picture):
     def _seek(self, seconds: float) -> None:
         self.set_position(seconds)  # at once, so that the next key goes on from there
         self.seek_requested.emit(self.position)
+
+    def _move_end(self, seconds: float) -> None:
+        """Of the loop, which begins where the song is if there is none; one of no length ends."""
+        start, end = self.region or (self.position, self.position)
+        if end + seconds <= start:
+            self._clear_region()
+            return
+        self._show_region((start, end + seconds))
+        if self.region is not None:
+            self.region_changed.emit(*self.region)
 
     def _clear_region(self) -> None:
         self._pressed, self._fixed = None, None

@@ -51,6 +51,7 @@ class TrainingModule(lightning.LightningModule):
         self.distance = spectral_distance()
         self.step = 0
         self.seconds = 0.0
+        self.earlier = (0, 0.0)  # steps and seconds of the runs that this one was started from
         self.started = monotonic()
         self.moments: dict[str, Tensor] = {}
         self.losses: list[float] = []
@@ -84,6 +85,7 @@ class TrainingModule(lightning.LightningModule):
                     raise TrainingError(f"The checkpoint has no {moment} that fits {name}; train again")
         self.average = {name: value.clone() for name, value in checkpoint.average.items()}
         self.step, self.seconds, self.moments = checkpoint.step, checkpoint.seconds, checkpoint.optimizer
+        self.earlier = checkpoint.earlier_steps, checkpoint.earlier_seconds
 
     def checkpoint(self) -> Checkpoint:
         """Where the training stands now."""
@@ -93,7 +95,7 @@ class TrainingModule(lightning.LightningModule):
         for name, weight in self.net.named_parameters():
             state = optimizer.state.get(weight, {})  # type: ignore[union-attr]
             moments.update({f"{moment}.{name}": state[moment] for moment in MOMENTS if moment in state})
-        return Checkpoint(self.config, self.step, self.elapsed(), model, dict(self.average), moments)
+        return Checkpoint(self.config, self.step, self.elapsed(), model, dict(self.average), moments, *self.earlier)
 
     # -- a training step ---------------------------------------------------------------------------------------------
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -103,7 +105,7 @@ class TrainingModule(lightning.LightningModule):
         fast = [w for name, w in self.net.named_parameters() if not name.startswith(banks)]
         groups = [{"params": fast, "factor": 1.0}, {"params": slow, "factor": self.config.shortcut_rate}]
         optimizer = torch.optim.Adam(
-            [g for g in groups if g["params"]], lr=self.config.learning_rate, betas=(0.9, 0.99)
+            [g for g in groups if g["params"]], lr=self.config.learning_rate, betas=(0.9, 0.99), fused=True
         )
         if self.moments:
             for name, weight in self.net.named_parameters():

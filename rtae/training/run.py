@@ -333,6 +333,8 @@ def train(
     if start is not None:
         start_from(net, start)
     module = TrainingModule(config, net)
+    if start is not None:
+        module.earlier = (start.earlier_steps + start.step, start.earlier_seconds + start.seconds)
     if checkpoint is not None:
         module.resume(checkpoint)
     if module.progress() >= 1:
