@@ -8,19 +8,18 @@ from typing import Annotated
 
 import typer
 
+from rtae.cli_options import Model, require_extra
+
 Out = Annotated[Path, typer.Option("--out", help="Folder for what is written; it is made if need be.")]
 Start = Annotated[float, typer.Option(min=0, help="Begin so many seconds into the songs.")]
 Seconds = Annotated[
     float | None, typer.Option(min=0.1, max=600, help="Take so much of them [default: all, up to 600].")
 ]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same result.")]
-Model = Annotated[str, typer.Option("--model", "-m", help="A model's name (see 'rtae models') or its folder.")]
 
 
 def ready(*modules: str, train: bool = False) -> None:
     """Raise MissingExtraError unless what the command needs is installed."""
-    from rtae.cli import require_extra
-
     require_extra("analysis", "matplotlib", *modules)
     if train:
         require_extra("train", "torch", "lightning", "auraloss", "safetensors")

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from rtae import show
 from rtae.audio.output import AudioWriter, check_output
-from rtae.cli import find_source
+from rtae.cli_options import find_source
 from rtae.errors import AudioFileError
 from rtae.models import find
 from rtae.runtime import OnnxModel

@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
-from rtae import __version__, cli, evaluate, show
+from rtae import __version__, cli, evaluate, show, show_training
 from rtae.audio.file import AudioReader, read_audio
 from rtae.demo import DEMO_PATH
 from rtae.engine import Engine
@@ -845,7 +845,7 @@ def test_a_song_that_is_cut_short_is_told_when_it_is_played(work, rtae, monkeypa
 def test_songs_that_are_cut_short_are_told_before_training(work, capsys):
     for name in "abcd":
         Path(f"songs/{name}.wav").write_bytes(Path("songs/0.wav").read_bytes()[:30_000])
-    show.survey_folder(Path("songs"), RATE, 4096)
+    show_training.survey_folder(Path("songs"), RATE, 4096)
     assert "4 cut short or damaged, used as far as they go: a.wav, b.wav, c.wav and 1 more" in capsys.readouterr().out
 
 
