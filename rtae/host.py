@@ -326,7 +326,7 @@ class Server:
 
     def loop_delays(self, session: Session, stream: Stream) -> tuple[int, int]:
         """Samples of the whole loop from loudspeaker to loudspeaker, and of its part outside of the engine."""
-        outside = session.feed.lead + round((stream.output_latency + stream.input_latency) * stream.rate)
+        outside = session.feed.lead + round(stream.round_trip * stream.rate)
         return outside + session.engine.latency.total, outside
 
     def go_on_recording(self, session: Session) -> None:
