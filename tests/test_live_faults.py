@@ -165,6 +165,26 @@ def test_a_device_that_ran_dry_goes_on_where_it_was(playing, tmp_path, sound_ser
     assert playing.status().late < 0.1 * RATE
 
 
+def test_a_microphone_that_fell_behind_is_opened_again(client, folder, sound_server, heard):
+    """A device that ran dry is late by what its input heard meanwhile, and would stay so."""
+    setup = Setup(model=str(folder / "small"), source="microphone", mode="live", hop=960, playing=True, guard=False)
+    pid = client.configure(setup)["pid"]
+    time.sleep(3.0)  # until it is known what the delay should be
+    at_first = sum(client.facts()["latency"].values())
+
+    def stall():
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(0.35)
+        os.kill(pid, signal.SIGCONT)
+        time.sleep(0.5)
+        return said(heard, "fell", "behind when it ran dry; it is opened again")
+
+    wait_for(stall)
+    wait_for(lambda: abs(sum(client.facts()["latency"].values()) - at_first) < 0.05 * client.facts()["rate"])
+    assert client.facts()["pid"] == pid
+    assert client.restarts == 0
+
+
 # -- processes -------------------------------------------------------------------------------------------------------
 def seconds_kept_waiting(*threads: str) -> float:
     """For how long the system let threads wait that had something to do, since it ran something else.
