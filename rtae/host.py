@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import math
 import multiprocessing
 import os
 import signal
@@ -51,8 +52,11 @@ WARM_HOPS = 4
 EVEN_SECONDS = 0.1  # after a device has filled its own buffer, until it takes its blocks evenly
 FAILED = 71  # exit code: a defect of this program
 LAST_SECONDS = 5.0  # for an end in good order, once the client is gone
-GUARD_SECONDS = 1.0  # between two looks at the delays that the guard counts on
-GUARD_OFF_SECONDS = 0.01  # by which they may be wrong
+DELAYS_SECONDS = 1.0  # between two looks at the device's delay,
+SETTLED_SECONDS = 2.0  # and until the first one: what it states at first may be 60 ms off
+GUARD_OFF_SECONDS = 0.01  # by which what the guard counts on may be wrong
+GROWN_SECONDS = 0.05  # by which the delay may grow
+REOPEN_SECONDS = (10.0, 300.0)  # from one opening for that reason to the next, at first and in the end
 
 
 class Server:
@@ -67,7 +71,9 @@ class Server:
         self.lost = ""
         self.recording: tuple[Recorder, bool] | None = None  # what goes on when a lost device is back; and if dry
         self.ducked = 0
-        self.guard_at = 0.0
+        self.delays_at = 0.0
+        self.round_trip, self.least_round_trip = 0.0, math.inf  # the device's, in seconds: of late, and at best
+        self.reopen_at, self.reopen_pause = 0.0, REOPEN_SECONDS[0]
         self.performed: Setup | None = None  # what a performance is played on
         self.told = True  # that it ended by itself
         self.tap: Callable[[FloatArray, FloatArray | None], None] | None = None  # hears, and adds to, what is played
@@ -84,6 +90,7 @@ class Server:
             before = replace(before, position=self.session.position_seconds())
         self.drop_session()
         self.setup = setup
+        self.round_trip, self.least_round_trip, self.reopen_pause = 0.0, math.inf, REOPEN_SECONDS[0]
         try:
             self.open_session(setup, model)
         except RtaeError:
@@ -304,6 +311,7 @@ class Server:
             session.prepare()
             session.playing = setup.playing
             stream.start()
+            self.delays_at = monotonic() + SETTLED_SECONDS
             self.stream, self.session, self.lost = stream, session, ""  # the worker's thread takes notice meanwhile
             sleep(request.latency_seconds + EVEN_SECONDS)
             if live and setup.guard:
@@ -330,7 +338,7 @@ class Server:
 
     def loop_delays(self, session: Session, stream: Stream) -> tuple[int, int]:
         """Samples of the whole loop from loudspeaker to loudspeaker, and of its part outside of the engine."""
-        outside = session.feed.lead + round((stream.output_latency + stream.input_latency) * stream.rate)
+        outside = session.feed.lead + round(stream.round_trip * stream.rate)
         return outside + session.engine.latency.total, outside
 
     def go_on_recording(self, session: Session) -> None:
@@ -386,19 +394,37 @@ class Server:
         elif session is not None and session.guard is not None and session.guard.count > self.ducked:
             self.ducked = session.guard.count
             self.notify("Feedback: the microphone hears the loudspeakers. The output was turned down; use headphones")
-        elif session is not None and stream is not None and session.guard is not None and monotonic() > self.guard_at:
-            self.follow_delays(session, stream, session.guard)
+        elif session is not None and stream is not None and session.microphone and monotonic() > self.delays_at:
+            self.follow_delays(session, stream)
         elif stream is None and setup is not None and self.lost and monotonic() > self.retry_at:
             self.retry_at = monotonic() + RETRY_SECONDS
             self.reopen(setup)
 
-    def follow_delays(self, session: Session, stream: Stream, guard: Guard) -> None:
-        """Tell the guard of a device whose delay is another one than when it was opened: it is only known by and by."""
-        self.guard_at = monotonic() + GUARD_SECONDS
+    def follow_delays(self, session: Session, stream: Stream) -> None:
+        """Look at the device's delay, which is only known by and by, and may grow.
+
+        The guard is told of another one. A device that ran dry may come back with all that its input heard meanwhile
+        before it, and stay so late for good: measured over PulseAudio, 46 ms there and back, 220 after the first time
+        and 1.9 s after the eighth. Nothing but to open it again helps.
+        """
+        self.delays_at = monotonic() + DELAYS_SECONDS
         turn, lag = self.loop_delays(session, stream)
-        if abs(lag - guard.lag) > GUARD_OFF_SECONDS * session.rate:
+        guard = session.guard
+        if guard is not None and abs(lag - guard.lag) > GUARD_OFF_SECONDS * session.rate:
             with session.lock:
                 guard.set_loop(turn, lag)
+        before, self.round_trip = self.round_trip, stream.round_trip
+        self.least_round_trip = min(self.least_round_trip, self.round_trip)
+        grown = min(before, self.round_trip) - self.least_round_trip
+        if grown > GROWN_SECONDS and monotonic() > self.reopen_at and self.setup is not None:
+            self.notify(f"'{stream.name}' fell {1000 * grown:.0f} ms behind when it ran dry; it is opened again")
+            self.reopen_at = monotonic() + self.reopen_pause
+            self.reopen_pause = min(2 * self.reopen_pause, REOPEN_SECONDS[1])
+            self.round_trip = 0.0
+            self.setup = replace(self.setup, position=session.position_seconds())
+            self.lost = f"'{stream.name}' could not be opened again"
+            self.drop_session()
+            self.reopen(replace(self.setup, hop=session.engine.hop), quietly=True)
 
     def reopen(self, setup: Setup, quietly: bool = False) -> None:
         """One attempt."""

@@ -26,7 +26,8 @@ POLL_SECONDS = 0.1
 GUARD_SHOWN_DB = -1.0
 SETTLE_SECONDS = 0.5
 MISSING_SECONDS = 1.0
-ATTEMPTS = 3  # to measure something while no sound is lost
+ATTEMPTS = 3  # to measure something while nothing is disturbed
+LEAST_DRIFT_MS = 1.0  # of a delay that is stated, so that it counts as one
 
 
 @contextmanager
@@ -149,14 +150,16 @@ def latency_report(setup: Setup, measure: bool = False) -> None:
 
 
 def undisturbed(measure: Callable[[], dict[str, float]]) -> dict[str, float]:
-    """What is measured while no sound is lost; after some attempts what there is, with a remark."""
+    """What is measured while nothing is disturbed; after some attempts what there is, with a remark."""
     for _ in range(ATTEMPTS):
         found = measure()
-        if not (found.get("late") or found["flags"]):
+        late, flags, drift_ms = (found.get(name, 0) for name in ("late", "flags", "drift_ms"))
+        if not (late or flags or drift_ms > LEAST_DRIFT_MS):
             return found
     say(
-        f"Note: sound was lost while this was measured ({found.get('late', 0):.0f} samples came late, the device "
-        f"flagged {found['flags']:.0f} blocks), so what follows may be wrong; measure again when less is going on"
+        f"Note: the sound was disturbed while this was measured ({late:.0f} samples came late, the device flagged "
+        f"{flags:.0f} blocks, and its own delay changed by {drift_ms:.0f} ms), so what follows may be wrong; measure "
+        "again when less is going on"
     )
     return found
 

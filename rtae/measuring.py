@@ -112,14 +112,15 @@ def measure(server: Server, setup: Setup) -> dict[str, float]:
 
     Of the device alone, and, if the setup has a model, of everything from the microphone to the loudspeaker: for
     that the parameters must pass the dry sound, at less than full gain. late, flags: samples that were missing, and
-    what the device flagged meanwhile; where there are any the figures mean little. What was open is closed; configure
-    again afterwards.
+    what the device flagged meanwhile; drift_ms: by how much what it states changed. Where there is any of it the
+    figures mean little. What was open is closed; configure again afterwards.
     """
     server.drop_session()
     server.setup = None
     whole = measure_whole(server, setup) if setup.model else {}
     device = measure_device(server, setup, round(whole.get("whole_rate", RATE_TO_MEASURE)))
-    return {**whole, **device, "flags": device["flags"] + whole.get("flags", 0)}
+    flags, drift_ms = device["flags"] + whole.get("flags", 0), max(device["drift_ms"], whole.get("drift_ms", 0.0))
+    return {**whole, **device, "flags": flags, "drift_ms": drift_ms}
 
 
 def measure_device(server: Server, setup: Setup, rate: int) -> dict[str, float]:
@@ -140,18 +141,19 @@ def measure_device(server: Server, setup: Setup, rate: int) -> dict[str, float]:
         stream.start()
         sleep(SETTLE_SECONDS)
         holder.append(probe)
-        flags = stream.flags
+        flags, before = stream.flags, stream.round_trip
         wait_for_probe(probe, stream)
-        stated, flags = (stream.output_latency + stream.input_latency) * stream.rate, stream.flags - flags
+        flags, stated = stream.flags - flags, stream.round_trip
     finally:
         server.close_stream()
     found = probe.delay()
     return {
         "rate": stream.rate,
-        "stated": stated,
+        "stated": stated * stream.rate,
         "measured": found.samples,
         "confidence": found.confidence,
         "flags": flags,
+        "drift_ms": 1000 * abs(stated - before),
     }
 
 
@@ -164,10 +166,11 @@ def measure_whole(server: Server, setup: Setup) -> dict[str, float]:
             raise DeviceError("The sound device went away before it could be measured; try again")
         probe = Probe(stream.rate)
         sleep(SETTLE_SECONDS)
-        flags = stream.flags
+        flags, before = stream.flags, stream.round_trip
         server.tap = probe.tap
         wait_for_probe(probe, stream)
         stated = server.loop_delays(session, stream)[0]
+        drift_ms = 1000 * abs(stream.round_trip - before)
     finally:
         server.tap = None
         server.drop_session()
@@ -178,6 +181,7 @@ def measure_whole(server: Server, setup: Setup) -> dict[str, float]:
         "whole_measured": probe.delay().samples,
         "late": session.feed.late,
         "flags": stream.flags - flags,
+        "drift_ms": drift_ms,
     }
 
 

@@ -170,19 +170,20 @@ def run_blocks():
 
 
 class SoundServer:
-    """PulseAudio with a null sink, whose monitor records what is played."""
+    """PulseAudio with a null sink, whose monitor records what is played. rate: its own, in Hz."""
 
     OPTIONS = (
-        "--daemonize=no --exit-idle-time=-1 --use-pid-file=no --high-priority=no --realtime=no --log-target=stderr"
+        "--daemonize=no --exit-idle-time=-1 --use-pid-file=no --high-priority=no --realtime=no "
+        "--log-target=stderr --log-level=debug"
     )
-    SINK = f"module-null-sink sink_name=test format=float32le rate={SERVER_RATE} channels=2 norewinds=1"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, rate: int = SERVER_RATE) -> None:
         self.folder = folder
+        self.sink = f"module-null-sink sink_name=test format=float32le rate={rate} channels=2 norewinds=1"
         self.script = folder / "test.pa"
         self.script.write_text(
             f"load-module module-native-protocol-unix socket={folder}/native auth-anonymous=1\n"
-            f"load-module {self.SINK}\nset-default-sink test\nset-default-source test.monitor\n"
+            f"load-module {self.sink}\nset-default-sink test\nset-default-source test.monitor\n"
         )
         self.paths = {
             "PULSE_RUNTIME_PATH": str(folder),
@@ -215,6 +216,11 @@ class SoundServer:
     def pid(self) -> int:
         return self.process.pid
 
+    @property
+    def underruns(self) -> int:
+        """How often it says that a stream ran dry."""
+        return (self.folder / "log").read_text(errors="replace").count("underrun")
+
     def control(self, *words: str) -> subprocess.CompletedProcess:
         return subprocess.run(
             [PACTL, *words], env=self.environment, capture_output=True, text=True, timeout=10, check=False
@@ -226,14 +232,14 @@ class SoundServer:
 
 
 @pytest.fixture
-def sound_server(tmp_path):
-    """A sound server of this test's own."""
+def sound_server(request, tmp_path):
+    """A sound server of this test's own; a parameter is its rate."""
     if not (PULSEAUDIO and PACTL):
         pytest.skip("no pulseaudio and pactl to play on")
     # A socket's path has room for about 100 bytes; a test's folder may have more.
     if len(str(tmp_path)) >= 80:
         pytest.skip(f"{tmp_path} is too long for a socket")
-    running = SoundServer(tmp_path)
+    running = SoundServer(tmp_path, getattr(request, "param", SERVER_RATE))
     try:
         if not running.start():
             pytest.skip(f"pulseaudio does not run here: {(tmp_path / 'log').read_text()[-300:]}")
@@ -276,6 +282,25 @@ def stage_on_server(sound_server, monkeypatch, make_stage):
     for name, value in sound_server.paths.items():
         monkeypatch.setenv(name, value)
     return make_stage(None)
+
+
+def count_breaks(places: Iterable[set[int]]) -> int:
+    """At how many moments something was lost: pieces that were not found, one after another, or found elsewhere.
+
+    places: of each piece of a sound, by how many samples it may be late in a recording; empty if it is not in there.
+    """
+    breaks, known, lost = 0, None, False
+    for piece in places:
+        moved = known is not None and not known & piece
+        breaks += (not piece or moved) and not lost
+        lost = not piece
+        known = None if lost else piece if known is None or moved else known & piece
+    return breaks
+
+
+@pytest.fixture(scope="session")
+def breaks_of():
+    return count_breaks
 
 
 @pytest.fixture

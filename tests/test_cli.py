@@ -289,7 +289,15 @@ def test_live_options_reach_the_setup(work, rtae, monkeypatch):
 
 
 FACTS = {"device": "card", "rate": 44_100, "block": 256, "hop": 240, "latency": {"hop": 480, "lead": 960}}
-FOUND = {"rate": 48_000, "stated": 4800.0, "measured": 4896.0, "confidence": 12.34, "late": 0, "flags": 0}
+FOUND = {
+    "rate": 48_000,
+    "stated": 4800.0,
+    "measured": 4896.0,
+    "confidence": 12.34,
+    "late": 0,
+    "flags": 0,
+    "drift_ms": 0.1,
+}
 FOUND |= {"whole_rate": 44_100, "whole_stated": 8820.0, "whole_measured": 8864.1}
 
 
@@ -359,7 +367,7 @@ def test_both_measured_latencies_are_printed(work, rtae, monkeypatch):
 def test_a_latency_is_measured_again_where_sound_was_lost(work, rtae, monkeypatch):
     from rtae import live
 
-    losses = iter([{"late": 64}, {"flags": 2}, {}])
+    losses = iter([{"late": 64}, {"drift_ms": 2.0}, {}])
     monkeypatch.setattr(live, "Client", FakeClient)
     monkeypatch.setattr(FakeClient, "measure", lambda *_: FOUND | next(losses))
     assert "Note" not in rtae("latency", "-m", "mine", "--measure").out

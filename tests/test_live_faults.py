@@ -26,10 +26,9 @@ from rtae.setup import Setup
 
 RATE = 44_100
 PATIENCE_SECONDS = 60.0  # a busy machine takes long to start a process
-BACK_SECONDS = 2.0  # until a killed audio process plays again; measured 1.1
+BACK_SECONDS = 2.0  # until a killed audio process plays again, on a machine with nothing else to do; measured 1.1
 GAP_SECONDS = 0.05  # when models are swapped; measured 0.01
 DRY = Snapshot().replace(mix=0)
-STALLS = 3  # of a busy machine, that a measurement is repeated for
 
 
 def wait_for(condition, seconds=PATIENCE_SECONDS):
@@ -143,7 +142,7 @@ def test_the_sink_is_unloaded_and_loaded_again(playing, sound_server, heard):
     number = next(line.split()[0] for line in module.splitlines() if "null-sink" in line)
     sound_server.control("unload-module", number)
     wait_for(lambda: said(heard, "is gone"))
-    sound_server.control("load-module", *sound_server.SINK.split())
+    sound_server.control("load-module", *sound_server.sink.split())
     sound_server.control("set-default-sink", "test")
     at = playing.status().position
     wait_for(lambda: playing.status().position > at + 0.5, 60)
@@ -166,15 +165,47 @@ def test_a_device_that_ran_dry_goes_on_where_it_was(playing, tmp_path, sound_ser
     assert playing.status().late < 0.1 * RATE
 
 
+def test_a_microphone_that_fell_behind_is_opened_again(client, folder, sound_server, heard):
+    """A device that ran dry is late by what its input heard meanwhile, and would stay so."""
+    setup = Setup(model=str(folder / "small"), source="microphone", mode="live", hop=960, playing=True, guard=False)
+    pid = client.configure(setup)["pid"]
+    time.sleep(3.0)  # until it is known what the delay should be
+    at_first = sum(client.facts()["latency"].values())
+
+    def stall():
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(0.35)
+        os.kill(pid, signal.SIGCONT)
+        time.sleep(0.5)
+        return said(heard, "fell", "behind when it ran dry; it is opened again")
+
+    wait_for(stall)
+    wait_for(lambda: abs(sum(client.facts()["latency"].values()) - at_first) < 0.05 * client.facts()["rate"])
+    assert client.facts()["pid"] == pid
+    assert client.restarts == 0
+
+
 # -- processes -------------------------------------------------------------------------------------------------------
+def seconds_kept_waiting(*threads: str) -> float:
+    """For how long the system let threads wait that had something to do, since it ran something else.
+
+    threads: like "self/task/12" or "12" for the main thread of process 12. Only Linux tells; 0 elsewhere.
+    """
+    files = [Path("/proc") / thread / "schedstat" for thread in threads]
+    return sum(int(file.read_text().split()[1]) / 1e9 for file in files if file.exists())
+
+
 def test_the_audio_process_is_killed(playing, heard):
-    seconds = []
-    while len(seconds) < STALLS and min(seconds, default=np.inf) >= BACK_SECONDS + 0.1:
-        pid, at, begun = playing.facts()["pid"], playing.status().position, time.monotonic()
-        os.kill(pid, signal.SIGKILL)
-        wait_for(lambda at=at: playing.restarts == len(seconds) + 1 and playing.status().position > at + 0.1)
-        seconds.append(time.monotonic() - begun)
-    assert min(seconds) < BACK_SECONDS + 0.1
+    pid, at = playing.facts()["pid"], playing.status().position
+    own = [f"self/task/{playing.watcher.native_id}", f"self/task/{threading.get_native_id()}"]
+    waited, begun = seconds_kept_waiting(*own), time.monotonic()
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: playing.restarts == 1 and playing.status().position > at)
+    seconds = time.monotonic() - begun
+    # A busy machine gives the new process less of its time, and says how much less.
+    seconds -= seconds_kept_waiting(*own, str(playing.process.pid)) - waited
+    assert seconds < BACK_SECONDS
+    assert playing.status().position < at + 1.0  # where it was
     assert said(heard, "exit code -9")
 
 

@@ -212,6 +212,11 @@ class Stream(ABC):
 
     # -- for the owner -----------------------------------------------------------------------------------------------
     @property
+    def round_trip(self) -> float:
+        """Seconds that the devices take there and back, as they state it now."""
+        return self.output_latency + self.input_latency
+
+    @property
     def flags(self) -> int:
         """Dropouts that the device reported."""
         return self.underflows + self.overflows
