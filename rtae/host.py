@@ -49,6 +49,7 @@ POLL_SECONDS = 0.02
 RETRY_SECONDS = 1.0
 DEBUG_VARIABLE = "RTAE_DEBUG"  # set to anything, the audio process keeps what sound libraries print
 WARM_HOPS = 4
+MOST_CONTEXT_SECONDS = 0.25  # of the past, that another model is given before it is heard
 EVEN_SECONDS = 0.1  # after a device has filled its own buffer, until it takes its blocks evenly
 FAILED = 71  # exit code: a defect of this program
 LAST_SECONDS = 5.0  # for an end in good order, once the client is gone
@@ -180,7 +181,9 @@ class Server:
             if session.guard is not None and self.stream is not None:
                 session.guard.set_loop(*self.loop_delays(session, self.stream))
 
-        session.change(swap)
+        reach = engine.model.spec.reach
+        seen = reach.receptive_field / engine.model.spec.sample_rate if reach is not None else MOST_CONTEXT_SECONDS
+        session.change(swap, context=min(seen, MOST_CONTEXT_SECONDS))
         self.setup = replace(setup, model=folder)
         return self.facts()
 

@@ -11,7 +11,7 @@ is done between two blocks, behind the gate: fade out, change, fade in.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter
 
 import numpy as np
@@ -52,7 +52,8 @@ class Session:
         self.playing = False
         self.open = 0.0  # the gate, 0 to 1
         self.debt = 0  # samples of input to drop, since silence was taken in their place
-        self.skip = 0  # samples of the engine's delay that a file need not wait for
+        self.skip = 0  # samples of the engine's delay that a file need not wait for, and of the past
+        self.past = 0  # samples, behind the sources' places, that are not to be heard again
         self.flags: Callable[[], int] = lambda: 0  # asks the device
         self.flagged = self.late = 0
         self.seen = (0, 0)  # the device's flags and the feed's late samples, when they were looked at last
@@ -74,10 +75,18 @@ class Session:
         self.prepare()
 
     # -- changes, from the thread that takes commands ----------------------------------------------------------------
-    def change(self, action: Callable[[], None], restart: bool = True, then: Callable[[], None] | None = None) -> None:
+    def change(
+        self,
+        action: Callable[[], None],
+        restart: bool = True,
+        then: Callable[[], None] | None = None,
+        context: float = 0.0,
+    ) -> None:
         """Do something between two blocks, inaudibly: what sounds fades out first, and what comes then fades in.
 
         restart: the engine starts afresh at the source's place, so that no old sound is left in it. then: done last.
+        context: seconds of the past that the engine is given beforehand, as far as the sources remember them; without
+        them a model takes its first sample for an onset.
         """
         with self.lock:
             if self.open > 0:
@@ -88,10 +97,11 @@ class Session:
             action()
             if restart:
                 # What the engine had taken in but not given out is taken in again, unless its source has moved.
-                for source, place in before:
-                    if source in (self.first, self.second) and source.position == place:
-                        source.rewind(ahead)
-                self.prepare()
+                still = [one for one, place in before if one.position == place and one in (self.first, self.second)]
+                for source in still:
+                    self.go_back([source], ahead)
+                song = self.first in still and not self.microphone
+                self.prepare(self.go_back(still, context) if song else 0.0)
             if then is not None:
                 then()
 
@@ -105,14 +115,29 @@ class Session:
             self.record(faded)
         return faded
 
-    def prepare(self) -> None:
-        """The engine, for the sources there are. A file's sound comes at once; a microphone waits as it must."""
+    def go_back(self, sources: Sequence[Source], seconds: float) -> float:
+        """As far as all of these sources remember, so that they stay beside each other; by how much. Under 0 is on."""
+        places = [source.position for source in sources]
+        for source in sources:
+            source.rewind(max(0.0, seconds))
+        gone = [place - source.position for source, place in zip(sources, places, strict=True)]
+        least = min([*gone, seconds])
+        for source, far in zip(sources, gone, strict=True):
+            source.read(round((far - least) * self.rate))
+        return least
+
+    def prepare(self, past: float = 0.0) -> None:
+        """The engine, for the sources there are. A file's sound comes at once; a microphone waits as it must.
+
+        past: seconds that the sources give before what is to be heard first.
+        """
         if self.dream is not None:  # it goes on behind what sounded, if that was this model's
             self.dream.listen(self.engine.windows.recent(HEARD_SECONDS))
         self.engine.prepare(self.rate, self.channels, second=self.second is not None, dream=self.dream)
         self.end_performance()  # it ends where the engine starts afresh
         self.given = 0
-        self.skip = 0 if self.microphone else self.engine.latency.total
+        self.past = round(past * self.rate)
+        self.skip = 0 if self.microphone else self.engine.latency.total + self.past
 
     def set_playing(self, playing: bool) -> None:
         """Play or pause."""
@@ -269,8 +294,8 @@ class Session:
         return max(0.0, self.first.position - self.taken_ahead())
 
     def taken_ahead(self) -> float:
-        """Seconds of the sources that the engine has taken in and not given out."""
-        return 0.0 if self.skip else self.engine.latency.total / self.rate
+        """Seconds of the sources that the engine has taken in and not given out; under 0 for a past still to come."""
+        return -self.past / self.rate if self.skip else self.engine.latency.total / self.rate
 
     def count_dropouts(self) -> None:
         """Those that could be heard: nobody misses silence."""

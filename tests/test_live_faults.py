@@ -7,7 +7,6 @@ import os
 import resource
 import shutil
 import signal
-import subprocess
 import threading
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from stage import Ear
 
 from rtae.audio.file import read_audio
 from rtae.audio.output import AudioWriter
@@ -48,28 +48,6 @@ def folder(tmp_path_factory, files_of, store_model):
     with AudioWriter(place / "song.wav", RATE, 2) as out:
         out.write((0.25 * np.sin(2 * np.pi * 441 * time_) * np.ones((2, 1))).astype(np.float32))
     return place
-
-
-class Ear:
-    """Records the monitor of a sink."""
-
-    def __init__(self, server, path: Path) -> None:
-        command = "parec --device=test.monitor --format=float32le --rate=44100 --channels=2 --latency-msec=20"
-        self.path = path
-        with path.open("wb") as out:
-            self.process = subprocess.Popen(command.split(), stdout=out, env=server.environment)
-        wait_for(lambda: path.stat().st_size > 0)
-
-    @property
-    def seconds(self) -> float:
-        return self.path.stat().st_size / 8 / RATE
-
-    def stop(self) -> np.ndarray:
-        """The left channel."""
-        self.process.terminate()
-        self.process.wait()
-        raw = np.fromfile(self.path, "<f4")
-        return raw[: len(raw) // 2 * 2].reshape(-1, 2)[:, 0]
 
 
 @pytest.fixture

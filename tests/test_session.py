@@ -8,7 +8,7 @@ from rtae.audio.output import AudioWriter
 from rtae.audio.recorder import Recorder
 from rtae.engine import Engine
 from rtae.feed import Feed
-from rtae.nets.config import SMALL
+from rtae.nets.config import SMALL, TINY
 from rtae.params import Snapshot
 from rtae.render import rendered_blocks
 from rtae.session import BLOCK, GATE_SECONDS, TONE_SECONDS, Session
@@ -223,6 +223,36 @@ def test_another_model_goes_on_at_the_same_place(rig, song):
     heard = one.sound()
     assert (heard[:, GATE : at - GATE] == audio[:, GATE : at - GATE]).all()
     assert (heard[:, at + GATE :] == 0.5 * audio[:, at + GATE : heard.shape[1]]).all()
+
+
+@pytest.mark.parametrize("two", [False, True])
+@pytest.mark.parametrize("when", [400, 5000])
+def test_another_model_knows_what_was_before(rig, song, other, model_of, when, two):
+    """With a context it sounds from the first sample on as if it had played all along."""
+    session = (one := rig().open(song)).session
+    if two:
+        one.open(other, second=True)
+    model, values = model_of(TINY), QUIET.replace(interpolation=0.5)
+    one.shared.set_snapshot(values)
+    context = model.spec.reach.receptive_field / RATE
+    session.set_playing(True)
+    one.turn(when)
+    for _ in range(2):  # the second time while nothing was heard of the first
+        place = session.position_seconds() + GATE / RATE * (session.open > 0)
+        session.change(lambda: setattr(session, "engine", Engine(model, hop=HOP)), context=context)
+        assert session.position_seconds() == pytest.approx(place, abs=1e-9)
+    at = one.delivered
+    one.turn(5000)
+    heard = one.sound()
+    audio = np.concatenate([read_audio(path)[0] for path in ([song, other] if two else [song])])
+    begin = max(0, at - model.spec.reach.receptive_field)
+    engine = Engine(model, hop=HOP)
+    engine.prepare(RATE, 2, second=two)
+    expected = np.concatenate(list(rendered_blocks(iter([audio[:, begin:]]), engine, values)), axis=1)[:, at - begin :]
+    count = heard.shape[1] - at
+    gate = np.minimum(1, np.arange(1, count + 1) / GATE)
+    assert np.abs(heard[:, at:] - gate * expected[:, :count]).max() <= NET_ATOL
+    assert one.shared.status().position == pytest.approx(heard.shape[1] / RATE, abs=1e-6)
 
 
 def test_a_second_source_that_is_all_there_is_heard(rig, song, other, model_of):
