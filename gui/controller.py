@@ -20,12 +20,13 @@ from PySide6.QtCore import QObject, QSettings, QTimer, Signal
 from rtae.client import Client
 from rtae.errors import DeviceError, ParameterError, RtaeError
 from rtae.knobs import NOT_RANDOM, Knobs
+from rtae.models import available
 from rtae.models.catalogue import find
 from rtae.params import TABLE, Snapshot
 from rtae.presets import Preset, save_own
 from rtae.setup import GENERATORS, MICROPHONE, Setup
 from rtae.shared import Status
-from rtae.spec import ModelSpec
+from rtae.spec import PRIOR_FILE, ModelSpec
 
 from .tasks import Tasks
 
@@ -58,10 +59,15 @@ class Controller(QObject):
     heard = Signal(str)  # a notice from a thread of the client
 
     def __init__(
-        self, settings: QSettings, setup: Setup, parent: QObject | None = None, knobs: Snapshot | None = None
+        self,
+        settings: QSettings,
+        setup: Setup,
+        parent: QObject | None = None,
+        knobs: Snapshot | None = None,
+        connect: Callable[[], Client] = Client,
     ) -> None:
         super().__init__(parent)
-        self.settings, self.setup = settings, setup
+        self.settings, self.setup, self.connect_client = settings, setup, connect
         self.tasks = Tasks(self)
         self.client: Client | None = None
         self.facts: dict[str, Any] = {}
@@ -80,7 +86,7 @@ class Controller(QObject):
     # -- beginning and end ---------------------------------------------------------------------------------------------
     def start(self) -> None:
         """Start the audio process; the window is usable meanwhile."""
-        self.do(self._start, self._started)
+        self._begin(self.setup)
         self.timer.start()
 
     def begin_again(self, setup: Setup) -> None:
@@ -89,21 +95,23 @@ class Controller(QObject):
             self.configure(setup)
         elif self.tasks.waiting == 0:
             self.setup = setup
-            self.do(self._start, self._started)
+            self._begin(setup)
         else:
             self.notice.emit(STARTING, True)
 
-    def _start(self) -> Client:
-        client = Client(self.heard.emit)
-        client.set(self.knobs.values)
-        return client
+    def _begin(self, setup: Setup) -> None:
+        self.do(lambda: self._start(setup), self._opened)
 
-    def _started(self, client: Client) -> None:
-        if self.closed:  # the window was closed meanwhile
-            client.close()
-            return
+    def _start(self, setup: Setup) -> tuple[Setup, dict[str, Any]]:
+        """All in one go: the window, which may still be drawing itself, is not waited for in between."""
+        client = self.connect_client()
+        client.notify = self.heard.emit
+        client.set(self.knobs.values)
         self.client = client
-        self.configure(self.setup)
+        if self.closed:  # the window was closed meanwhile
+            self.client = None
+            client.close()
+        return self._open(setup)
 
     def close(self) -> None:
         """End everything; takes as long as the audio process needs to fade out."""
@@ -150,25 +158,28 @@ class Controller(QObject):
     def configure(self, setup: Setup, words: str = "") -> None:
         """Open model, sources and devices, and say so; without any card go on in silence."""
 
-        def call() -> tuple[Setup, dict[str, Any]]:
-            client = self.running()
-            try:
-                return setup, client.configure(setup)
-            except DeviceError as error:
-                if setup.output is not None or setup.source == MICROPHONE:
-                    raise
-                self.heard.emit(f"{error}. Until then all runs in silence")
-                silent = replace(setup, output=SILENT)
-                return silent, client.configure(silent)
-
         def done(answer: tuple[Setup, dict[str, Any]]) -> None:
-            self.setup, self.facts = answer
-            self._look_at_model()
-            self.setup_changed.emit()
+            self._opened(answer)
             if words:
                 self.notice.emit(words, False)
 
-        self.do(call, done)
+        self.do(lambda: self._open(setup), done)
+
+    def _open(self, setup: Setup) -> tuple[Setup, dict[str, Any]]:
+        client = self.running()
+        try:
+            return setup, client.configure(setup)
+        except DeviceError as error:
+            if setup.output is not None or setup.source == MICROPHONE:
+                raise
+            self.heard.emit(f"{error}. Until then all runs in silence")
+            silent = replace(setup, output=SILENT)
+            return silent, client.configure(silent)
+
+    def _opened(self, answer: tuple[Setup, dict[str, Any]]) -> None:
+        self.setup, self.facts = answer
+        self._look_at_model()
+        self.setup_changed.emit()
 
     def _changed(self, facts: Any = None, **changes: Any) -> None:
         """A command was carried out: take note."""
@@ -264,6 +275,15 @@ class Controller(QObject):
         self.setup = replace(self.setup, model=folder)
         self._look_at_model()
         self._changed(facts)
+
+    def why_no_dream(self) -> str:
+        """Why the model cannot dream; nothing if it can."""
+        folder = Path(self.setup.model)
+        if (folder / PRIOR_FILE).is_file():
+            return ""
+        able = [name for name, path in available().items() if (path / PRIOR_FILE).is_file()]
+        others = f"; {' and '.join(able)} can" if able else ""
+        return f"The model {folder.name} cannot dream: it has no prior{others}"
 
     def _look_at_model(self) -> None:
         try:

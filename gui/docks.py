@@ -56,8 +56,13 @@ class Docks(QObject):
         for dock in others:
             self.window.tabifyDockWidget(first, dock)
         first.raise_()
-        self.window.resizeDocks([first], [usual_width(self.window.width())], Qt.Orientation.Horizontal)
+        self.usual()
         self._titles()
+
+    def usual(self) -> None:
+        """As wide as is usual in a window of this width."""
+        first = next(iter(self.by_name.values()))
+        self.window.resizeDocks([first], [usual_width(self.window.width())], Qt.Orientation.Horizontal)
 
     def follow(self, before: int, now: int) -> None:
         """The window was that wide, and is this wide now: pictures and panels both get their part of it."""

@@ -17,7 +17,7 @@ from rtae.shared import Status
 from rtae.spec import SPEC_FILE
 
 from .bridge import Bridge
-from .controller import FRAME_MS, Controller
+from .controller import Controller
 from .dialogs import DeviceDialog, KeysDialog
 from .docks import Docks
 from .live import Live
@@ -33,15 +33,14 @@ from .renders import Renders
 SONGS = "Songs (*.wav *.flac *.ogg *.oga *.opus *.mp3 *.aif *.aiff *.caf *.au);;All files (*)"
 SOUNDS = "Sound (*.wav *.flac)"
 PERFORMANCES = "Performances (*.json)"
-SLOW_SECONDS = 0.05
 LOW_WINDOW = 760  # pixels; below, the song is drawn lower, for the sake of the knobs
 
 
 class MainWindow(QMainWindow):
     """Everything in one screen: transport above, pictures on the left, docks on the right, a line of status below.
 
-    slow_frames: times that the window's thread was blocked for over 50 ms between two frames; slowest: the longest work
-    of one frame, longest_gap: the longest time from one frame to the next, in seconds.
+    frames: how many were drawn. slowest: the longest work of one, longest_gap: the longest time between two,
+    in seconds.
     """
 
     def __init__(self, controller: Controller) -> None:
@@ -52,7 +51,7 @@ class MainWindow(QMainWindow):
         self.transport, self.pictures = TransportPanel(controller), PicturesPanel()
         self.knobs, self.map = KnobsPanel(controller), MapPanel(controller)
         self.models, self.training = ModelsPanel(), TrainingPanel()
-        self.slow_frames, self.slowest, self.longest_gap, self.frames = 0, 0.0, 0.0, 0
+        self.slowest, self.longest_gap, self.frames = 0.0, 0.0, 0
         self.before = monotonic()
         self.keys: list[tuple[str, str]] = []
         self.restored = False  # its panels are where they were the last time
@@ -110,6 +109,7 @@ class MainWindow(QMainWindow):
         self.recent.aboutToShow.connect(self._list_recent)
         self._add(file, "Play the demo track", "", lambda: ask.open(str(DEMO_PATH)))
         self._add(file, "Microphone", "M", self.transport.microphone.click)
+        self._add(file, "Dream", "I", self.transport.dream.click)
         self._add(file, "Open song B...", "B", self.open_second)
         file.addSeparator()
         self._add(file, "Render the song with these knobs...", "Ctrl+E", self.render_song)
@@ -180,7 +180,6 @@ class MainWindow(QMainWindow):
     def _frame(self, status: Status) -> None:
         begun = monotonic()
         self.longest_gap = max(self.longest_gap, begun - self.before)
-        self.slow_frames += begun - self.before > SLOW_SECONDS + FRAME_MS / 1000
         client, spec, facts = self.controller.client, self.controller.spec, self.controller.facts
         if client is None or not facts or spec is None:
             self.before = begun
@@ -343,7 +342,7 @@ class MainWindow(QMainWindow):
         super().showEvent(event)
         if not self.restored:
             self.restored = True
-            self.beside.put_back()
+            self.beside.usual()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Panels and pictures share what is won or lost."""

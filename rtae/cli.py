@@ -137,14 +137,22 @@ def open_window(song: Path | None = None, model: str | None = None) -> None:
     if sys.platform.startswith("linux") and not any(map(os.environ.get, SCREENS)):
         # Qt would abort the process.
         raise RtaeError("There is no screen to open the window on; `rtae --help` lists what can be done without one")
+    from rtae.gui.ahead import Ahead
+
+    found = find_source(song) if song is not None else None
+    ahead = Ahead()
     try:
         from rtae.gui.app import run
+
+        code = run(found, model, ahead)
     except ImportError as error:
         raise RtaeError(
             f"The window cannot be opened: {error}. On Debian and Ubuntu install its libraries with: "
             "apt install libegl1 libxkbcommon0 libxcb-cursor0 libfontconfig1 libdbus-1-3"
         ) from None
-    sys.exit(run(find_source(song) if song is not None else None, model))
+    finally:
+        ahead.close()
+    sys.exit(code)
 
 
 # By name, in the order in which help lists them.

@@ -301,6 +301,8 @@ class Server:
             lead = stream.block + max(stream.block + reserve, round(setup.lead * stream.rate))
             feed = Feed(stream.rate, stream.outputs, stream.inputs, stream.block, lead)
             holder.append(feed)
+            stream.start()  # it needs a moment to run evenly, which is enough to make all else
+            even_at = monotonic() + request.latency_seconds + EVEN_SECONDS
             channels = min(setup.channels, 2)
             engine = self.make_engine(model, setup, stream.rate, channels)
             session = Session(engine, feed, stream.rate, channels, self.shared)
@@ -313,10 +315,9 @@ class Server:
                 session.first.seek(setup.position)
             session.prepare()
             session.playing = setup.playing
-            stream.start()
             self.delays_at = monotonic() + SETTLED_SECONDS
             self.stream, self.session, self.lost = stream, session, ""  # the worker's thread takes notice meanwhile
-            sleep(request.latency_seconds + EVEN_SECONDS)
+            sleep(max(0.0, even_at - monotonic()))
             if live and setup.guard:
                 session.guard = Guard(stream.rate, *self.loop_delays(session, stream))
             self.go_on_recording(session)

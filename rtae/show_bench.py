@@ -144,15 +144,16 @@ def window_table(minutes: float, target: Path | None) -> None:
     check_json(target)
     start = measure_start()
     say(
-        f"Until the window is there: {start['ours']:.2f} s, {start['ours'] / start['empty']:.2f} times what an empty "
-        f"one takes ({start['empty']:.2f} s; medians, taken in turn)"
+        f"Until the window can be used: {start['ours']:.2f} s, {start['ours'] / start['empty']:.2f} times what an "
+        f"empty one takes ({start['empty']:.2f} s; medians, taken in turn)"
     )
     playing = measure_playing(60 * minutes)
     say(
         f"While it plays and draws everything: {playing['cpu']:.0%} of a core, {playing['frames_per_second']:.1f} "
         f"frames a second. A frame's work took {playing['slowest_frame_ms']:.0f} ms at most, the longest time between "
-        f"two was {playing['longest_gap_ms']:.0f} ms. The window's thread was blocked for over 50 ms "
-        f"{playing['frames_over_50_ms']} times in {clock(playing['seconds'])}"
+        f"two was {playing['longest_gap_ms']:.0f} ms. The window's thread was busy for "
+        f"{playing['longest_block_ms']:.0f} ms at a stretch, at most, and for over 50 ms "
+        f"{playing['blocked_over_50_ms']} times in {clock(playing['seconds'])}"
     )
     if target is not None:
         write_json(target, [{"start_seconds": start, "playing": playing}])

@@ -175,13 +175,25 @@ def test_help_of_the_program_makes_no_options_of_its_commands():
 @pytest.mark.parametrize(("arguments", "song"), [((), None), (("window",), None), (("window", "demo"), DEMO_PATH)])
 def test_without_a_command_the_window_opens(rtae, monkeypatch, arguments, song):
     opened = []
-    monkeypatch.setattr("rtae.gui.app.run", lambda *what: opened.append(what) or 0)
+    monkeypatch.setattr("rtae.gui.ahead.launch", lambda: "launched")
+    monkeypatch.setattr("rtae.gui.ahead.meet", lambda launched: opened.append(launched) or NoClient(opened))
+    monkeypatch.setattr("rtae.gui.app.run", lambda *what: opened.append(what[:2]) or 0)
     assert rtae(*arguments).code == 0
-    assert opened == [(song, None)]
+    assert sorted(opened, key=str) == sorted([(song, None), "launched", "closed"], key=str)
+
+
+class NoClient:
+    def __init__(self, log):
+        self.log = log
+
+    def close(self):
+        self.log.append("closed")
 
 
 def test_a_window_that_cannot_be_opened_is_explained(rtae, monkeypatch):
     monkeypatch.setitem(sys.modules, "rtae.gui.app", None)
+    monkeypatch.setattr("rtae.gui.ahead.launch", lambda: None)
+    monkeypatch.setattr("rtae.gui.ahead.meet", lambda _: NoClient([]))
     done = rtae()
     assert done.code == 1
     assert "apt install" in done.err

@@ -15,7 +15,8 @@ from PySide6.QtWidgets import QApplication, QFileDialog, QLineEdit, QPushButton
 from rtae import jobs
 from rtae.gui import theme
 from rtae.gui.panels import training as panels
-from rtae.gui.panels.training import NO_FOLDER, PRESETS, WELCOME, TrainingPanel, words_of
+from rtae.gui.panels.training import NO_FOLDER, PRESETS, TrainingPanel
+from rtae.gui.panels.training_words import WELCOME, words_of
 from rtae.jobs import Status, checkpoint_facts
 
 pytestmark = [

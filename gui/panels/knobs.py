@@ -23,7 +23,7 @@ from rtae.presets import listing, named
 from ..controller import Controller
 from ..theme import SPACE
 from ..widgets.buttons import IconButton
-from ..widgets.knob_panel import KnobPanel
+from ..widgets.knob_panel import GROUPS, KnobPanel
 
 MORPH_STEPS = 1000
 CHANGED = "As you turned them"
@@ -107,6 +107,7 @@ class KnobsPanel(QWidget):
         self.preset.activated.connect(self._choose)
         self.save.clicked.connect(self._save)
         ask.knobs_changed.connect(self._moved)
+        ask.setup_changed.connect(self._model)
 
     def _moved(self, ids: tuple[str, ...]) -> None:
         values = self.controller.knobs.values
@@ -116,6 +117,12 @@ class KnobsPanel(QWidget):
         self._history()
         if self.preset.currentIndex() >= 0 and not self.loading:
             self.preset.setCurrentIndex(-1)  # it is not that preset any more
+
+    def _model(self) -> None:
+        reason = self.controller.why_no_dream()
+        for id in GROUPS["Dream"]:
+            if self.panel.knobs[id].reason != reason:
+                self.panel.knobs[id].set_reason(reason)
 
     def _gesture_ended(self) -> None:
         self.controller.knobs.end()

@@ -26,7 +26,7 @@ from rtae.audio.recorder import default_name
 from rtae.demo import DEMO_PATH
 from rtae.errors import AudioFileError
 from rtae.models.catalogue import available
-from rtae.setup import GENERATORS, MICROPHONE
+from rtae.setup import DREAM, GENERATORS, MICROPHONE, SOURCES
 from rtae.shared import Status
 
 from ..controller import Controller
@@ -41,7 +41,8 @@ FloatArray = NDArray[np.float32]
 COLUMNS = 4000  # of an overview: sharp on the widest screen
 METER_WIDTH, BETWEEN = 220, 4
 TALL, LOW = 92, 58  # pixels, of source A and B; A is as low as B in a low window
-GENERATOR_NAMES = {"silence": "Silence", "tone": "A tone of 440 Hz", "noise": "White noise"}
+GENERATOR_NAMES = {"silence": "Silence", "tone": "A tone of 440 Hz", "noise": "White noise", DREAM: "A dream"}
+DREAM_TIP = "Let the model make music up; the knobs under Dream say how wild, and which (I)"
 
 
 class SongView(Overview):
@@ -105,6 +106,7 @@ class TransportPanel(QWidget):
     def __init__(self, controller: Controller, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.controller = controller
+        self.before_dream = ""  # the song
         self.drawing = Tasks(self)
         self.play = IconButton("play", "Play", keys="Space")
         self.stop = IconButton("stop", "Stop: hold, and go to the start", keys="Home")
@@ -120,6 +122,8 @@ class TransportPanel(QWidget):
         self.microphone = QPushButton("Microphone")
         self.microphone.setCheckable(True)
         self.microphone.setToolTip("Play the microphone through the model; use headphones (M)")
+        self.dream = QPushButton("Dream")
+        self.dream.setCheckable(True)
         self.second = QPushButton("Song B...")
         self.second.setToolTip("A second song, to interpolate with: turn the knob 'A to B' (B)")
         self.no_second = QPushButton("Remove B")
@@ -145,7 +149,8 @@ class TransportPanel(QWidget):
         for widget in (self.play, self.stop, self.loop, self.record, self.perform, self.time, self.noted):
             row.addWidget(widget)
         row.addStretch(1)
-        for widget in (self.open, self.microphone, self.second, self.no_second):
+        for widget in (self.open, self.microphone, self.dream, self.second, self.no_second):
+            widget.setProperty("role", "slim")
             row.addWidget(widget)
         row.addSpacing(SPACE)
         label = QLabel("Model")
@@ -185,6 +190,7 @@ class TransportPanel(QWidget):
         self.second.clicked.connect(self.second_requested)
         self.no_second.clicked.connect(lambda: ask.open_second(""))
         self.microphone.clicked.connect(self._microphone)
+        self.dream.clicked.connect(self._dream)
         self.model.activated.connect(lambda place: ask.choose_model(self.model.itemData(place)))
         self.first_view.seek_requested.connect(ask.seek)
         self.first_view.region_changed.connect(lambda start, end: ask.loop((start, end)))
@@ -202,7 +208,12 @@ class TransportPanel(QWidget):
         height = LOW if low else TALL
         if self.first_view.height() != height:
             self._set_heights(height)
-            self.setFixedHeight(self.sizeHint().height())
+            self._fit()
+
+    def _fit(self) -> None:
+        """As high as its parts, which the layout has to be told first."""
+        self.layout().activate()
+        self.setFixedHeight(self.sizeHint().height())
 
     def _set_heights(self, height: int) -> None:
         self.first_view.setFixedHeight(height)
@@ -222,8 +233,12 @@ class TransportPanel(QWidget):
         if setup.second:
             self.second_view.show_source(setup.second)
         self.microphone.setChecked(setup.source == MICROPHONE)
+        reason = self.controller.why_no_dream()
+        self.dream.setChecked(setup.source == DREAM)
+        self.dream.setEnabled(not reason or setup.source == DREAM)
+        self.dream.setToolTip(reason or DREAM_TIP)
         self.list_models()
-        self.setFixedHeight(self.sizeHint().height())
+        self._fit()
 
     def list_models(self) -> None:
         """What there is to choose from."""
@@ -261,6 +276,13 @@ class TransportPanel(QWidget):
             self.controller.open_microphone()
         else:
             self.controller.open(self.controller.song, keep=False)
+
+    def _dream(self, on: bool) -> None:
+        source = self.controller.setup.source
+        if on:
+            self.before_dream = source if source not in SOURCES else ""
+        self.controller.open(DREAM if on else self.before_dream or str(DEMO_PATH), keep=False)
+        self.controller.play(True)
 
     def _record(self, on: bool) -> None:
         if not on:

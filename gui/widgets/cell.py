@@ -111,6 +111,7 @@ class Cell:
         self._pulse = QTimer(self, interval=50)
         self._pulse.timeout.connect(self.update)
         self._learning = False
+        self.reason = ""
         self.label = parameter.label
         self.places = Places.within(QSize(WIDTH, HEIGHT))
         self.setFixedSize(WIDTH, HEIGHT)
@@ -147,12 +148,23 @@ class Cell:
     def set_controller(self, name: str) -> None:
         """name: what turns this from outside, such as "CC 21"; "" for nothing."""
         self.controller = name
+        self._explain()
+
+    def set_reason(self, reason: str) -> None:
+        """Why it would do nothing now, and is grey; "" where it does something."""
+        self.reason = reason
+        self.setEnabled(not reason)
+        self._explain()
+
+    def _explain(self) -> None:
+        name = self.controller
         bound = f"<p>Follows {html.escape(name)}.</p>" if name else ""
+        why = f"<p style='color: {WARM}'>{html.escape(self.reason)}.</p>" if self.reason else ""
         default = text(self.parameter, self.parameter.default)
         self.setToolTip(
             f"<p><b>{self.parameter.label}</b><br>{html.escape(self.parameter.help, quote=False)}</p>"
             f"<p>{range_words(self.parameter)} The default is {default}.</p>"
-            f"{bound}<p style='color: {DIM}'>{self.HINTS}</p>"
+            f"{bound}{why}<p style='color: {DIM}'>{self.HINTS}</p>"
         )
         self.update()
 
