@@ -17,8 +17,9 @@ from PySide6.QtWidgets import QFileDialog
 from rtae.audio.file import read_audio
 from rtae.audio.output import AudioWriter
 from rtae.gui import theme
-from rtae.gui.controller import Controller, first_setup
+from rtae.gui.controller import Controller
 from rtae.gui.dialogs import DeviceDialog, KeysDialog
+from rtae.gui.kept import first_setup
 from rtae.gui.main_window import MainWindow
 from rtae.gui.panels import transport
 from rtae.nets.config import SMALL, TINY
