@@ -18,7 +18,8 @@ from rtae.errors import AudioFileError
 
 from . import theme
 from .ahead import Ahead
-from .controller import Controller, first_setup
+from .controller import Controller
+from .kept import first_setup
 
 if TYPE_CHECKING:
     from .main_window import MainWindow

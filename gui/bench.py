@@ -17,7 +17,8 @@ from rtae.demo import DEMO_PATH
 from rtae.errors import RtaeError
 
 from . import theme
-from .controller import Controller, first_setup
+from .controller import Controller
+from .kept import first_setup
 from .main_window import MainWindow
 
 STARTS = 5

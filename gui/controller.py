@@ -8,7 +8,6 @@ Everything that may take time goes through `Tasks`; parameters are written to sh
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -20,23 +19,20 @@ from PySide6.QtCore import QObject, QSettings, QTimer, Signal
 from rtae.client import Client
 from rtae.errors import DeviceError, ParameterError, RtaeError
 from rtae.knobs import NOT_RANDOM, Knobs
-from rtae.models import available
-from rtae.models.catalogue import find
+from rtae.models.catalogue import available
 from rtae.params import TABLE, Snapshot
 from rtae.presets import Preset, save_own
 from rtae.setup import GENERATORS, MICROPHONE, Setup
 from rtae.shared import Status
 from rtae.spec import PRIOR_FILE, ModelSpec
 
+from .kept import SILENT, keep
 from .tasks import Tasks
 
 FRAME_MS = 33
 RECENT = 8
-SILENT = "silent"
 STARTING = "The audio process is still starting; try again in a moment"
 LOST_PERFORMANCE = "The performance was lost when the audio process ended; begin it again"
-NOT_KEPT = ("bypass", "difference", "freeze")  # a window that begins with one of these seems broken
-KEPT = ("model", "output", "input", "mode", "hop", "follow_default", "guard")
 
 
 class Controller(QObject):
@@ -383,13 +379,7 @@ class Controller(QObject):
 
     def keep_setup(self) -> None:
         """Device, mode, model and knobs, for the next time."""
-        kept = {name: getattr(self.setup, name) for name in KEPT}
-        if self.setup.output == SILENT:
-            kept["output"] = None  # there may be a device the next time
-        if self.setup.source == MICROPHONE:
-            kept |= {"mode": Setup.mode, "hop": Setup.hop}
-        self.settings.setValue("setup", json.dumps(kept))
-        self.settings.setValue("knobs", json.dumps(dict(self.knobs.values)))
+        keep(self.settings, self.setup, self.knobs.values)
 
     # -- status --------------------------------------------------------------------------------------------------------
     def status(self) -> Status:
@@ -400,29 +390,3 @@ class Controller(QObject):
     def _tick(self) -> None:
         if self.client is not None:
             self.ticked.emit(self.status())
-
-
-def first_setup(model: str | None, song: str, settings: QSettings | None = None) -> tuple[Setup, Snapshot]:
-    """What the window begins with: what it ended with the last time, as far as that can be had. Raises ModelError."""
-    kept, knobs = (read_kept(settings, name) for name in ("setup", "knobs"))
-    try:
-        known = {name: kept[name] for name in KEPT if name in kept and name != "model"}
-        setup = Setup(model=str(find(model or str(kept.get("model") or "small"))), source=song, **known)
-        if not (isinstance(setup.hop, int) and all(isinstance(x, str | None) for x in (setup.output, setup.input))):
-            raise ParameterError("not what was kept")
-    except (RtaeError, TypeError):
-        setup = Setup(model=str(find(model or "small")), source=song)
-    values = Snapshot()
-    for id, value in knobs.items():
-        if id in TABLE and isinstance(value, int | float) and id not in NOT_KEPT:
-            values = values.replace(**{id: TABLE[id].nearest(float(value))})
-    return setup, values
-
-
-def read_kept(settings: QSettings | None, name: str) -> dict[str, Any]:
-    """A JSON object among the settings; an empty one for anything else."""
-    try:
-        value = json.loads(str(settings.value(name, "{}"))) if settings is not None else {}
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}

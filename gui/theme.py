@@ -108,6 +108,7 @@ STYLE = """
 QWidget { color: $TEXT; }
 QWidget:disabled { color: $FAINT; }
 QMainWindow, QDialog, QMessageBox, QWizard { background: $BACKGROUND; }
+QDialogButtonBox { dialogbuttonbox-buttons-have-icons: 0; }
 QToolTip { color: $TEXT; background: $RAISED; border: 1px solid $EDGE; padding: 5px; }
 QLabel { background: transparent; }
 QLabel[role="title"] { color: $DIM; font-weight: bold; }

@@ -14,8 +14,9 @@ from stage import LEFT, SERVER_RATE
 
 from rtae.audio.file import read_audio
 from rtae.audio.output import AudioWriter
-from rtae.gui.controller import RECENT, first_setup
+from rtae.gui.controller import RECENT
 from rtae.gui.dialogs import DeviceDialog
+from rtae.gui.kept import first_setup
 from rtae.nets.config import SMALL
 from rtae.params import TABLE, Snapshot
 from rtae.presets import Preset, save_own

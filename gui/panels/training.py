@@ -86,6 +86,7 @@ class TrainingPanel(QWidget):
         self.minutes.setRange(1, 100_000)
         self.minutes.setValue(60)
         self.minutes.setSuffix(" minutes")
+        self.minutes.lineEdit().setTextMargins(SPACE // 2, 0, 0, 0)  # the style sheet's padding does not reach it
         self.name.setMaxLength(64)
         self.start, self.stop = QPushButton("Start"), QPushButton("Stop")
         self.resume, self.export = QPushButton("Resume"), QPushButton("Export")

@@ -48,9 +48,9 @@ DREAM_TIP = "Let the model make music up; the knobs under Dream say how wild, an
 class SongView(Overview):
     """An overview that computes its envelope by itself, in another thread."""
 
-    def __init__(self, tasks: Tasks, parent: QWidget | None = None) -> None:
+    def __init__(self, tasks: Tasks, prefix: str = "", parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.tasks = tasks
+        self.tasks, self.prefix = tasks, prefix
         self.cancel = threading.Event()
         self.song = ""
         self.stamp: tuple[str, float] = ("", 0.0)
@@ -64,9 +64,10 @@ class SongView(Overview):
         self.stamp, self.song, cancel = stamp, source, threading.Event()
         self.cancel = cancel
         if not source or source in (*GENERATORS, MICROPHONE):
-            self.set_song(None, 0.0, source_name(source))
+            self.set_song(None, 0.0, self.prefix + source_name(source))
             return
-        self.set_song(None, 0.0, source_name(source))
+        title = self.prefix + source_name(source)
+        self.set_song(None, 0.0, title)
 
         def look() -> tuple[float, FloatArray | None]:
             with AudioReader(source) as reader:
@@ -75,7 +76,7 @@ class SongView(Overview):
 
         def done(found: tuple[float, FloatArray | None]) -> None:
             if found[1] is not None and self.song == source:
-                self.set_song(found[1], found[0], source_name(source))
+                self.set_song(found[1], found[0], title)
 
         self.tasks.run(look, done)
 
@@ -135,7 +136,7 @@ class TransportPanel(QWidget):
         self.model.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         self.model.setMinimumWidth(120)
         self.input, self.output = Meter("Input", DRY), Meter("Output", WET)
-        self.first_view, self.second_view = SongView(self.drawing), SongView(self.drawing)
+        self.first_view, self.second_view = SongView(self.drawing), SongView(self.drawing, "B: ")
         self._set_heights(TALL)
         self.second_view.setFixedHeight(LOW)
         self.second_view.setAccessibleName("Source B")

@@ -176,7 +176,7 @@ class Overview(Picture):
     # Drawing --------------------------------------------------------------------------------------------------------
 
     def _hint(self) -> str:
-        return f"{self.name}: it has no end, and no place to go to. {HINT}" if self.name else HINT
+        return f"{self.name}. {HINT}" if self.name else HINT
 
     def paint_backdrop(self, painter: QPainter, area: QRect) -> None:
         """The wave and the name, or what to do."""
