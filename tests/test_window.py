@@ -86,9 +86,11 @@ def test_a_region_is_made_by_keys(stage):
     stage.wait(lambda: stage.status.position == pytest.approx(5, abs=0.1))
     for _ in range(2):
         stage.qtbot.keyClick(view, Qt.Key.Key_Right, shift)
+        stage.controller.setup_changed.emit()  # as the answer to an earlier command does
     stage.wait(lambda: stage.controller.setup.loop == pytest.approx((5.0, 7.0), abs=0.1))
     for _ in range(2):
         stage.qtbot.keyClick(view, Qt.Key.Key_Left, shift)
+        stage.controller.setup_changed.emit()  # as the answer to an earlier command does
     stage.wait(lambda: stage.controller.setup.loop is None)
 
 
