@@ -252,8 +252,8 @@ class Controller(QObject):
     def loop(self, region: tuple[float, float] | None) -> None:
         """Loop a region of the song, or none."""
         arguments = (None,) if region is None else region
-        self.setup = replace(self.setup, loop=region)  # at once: the next key goes on from there, whatever is answered
-        self.ask("loop", *arguments, done=lambda _: self.setup_changed.emit())
+        self._changed(loop=region)  # at once: the next key goes on from there, whatever is answered meanwhile
+        self.ask("loop", *arguments)
 
     def test_tone(self) -> None:
         """A plain tone for a moment; then the song goes on where it was."""
