@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rtae.audio.output import folder_problem
 from rtae.errors import AudioFileError, ExportError, ModelError, TrainingError
 from rtae.nets.autoencoder import Autoencoder
 from rtae.nets.config import NetConfig
@@ -60,12 +60,9 @@ def check_target(name: str, into: Path, overwrite: bool) -> Path:
     target = into / name
     if target.exists() and not target.is_dir():
         raise ExportError(f"{target} is a file; choose another --name, or move it away")
-    try:
-        into.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ExportError(f"The folder {into} cannot be made ({error.strerror}); choose another --into") from None
-    if not os.access(into, os.W_OK | os.X_OK):
-        raise ExportError(f"No permission to write in {into}; choose another --into")
+    problem = folder_problem(into)
+    if problem:
+        raise ExportError(f"{problem}; choose another --into")
     if target.exists() and not overwrite:
         raise ExportError(f"There is a model in {target} already; choose another --name, or add --overwrite")
     return target

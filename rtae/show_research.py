@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.table import Table
 
 from rtae import show
-from rtae.audio.output import AudioWriter, check_output
+from rtae.audio.output import AudioWriter, check_output, folder_problem
 from rtae.cli_options import find_source
 from rtae.errors import AudioFileError
 from rtae.models import find
@@ -34,12 +33,9 @@ MOST_LISTED = 3
 
 def prepare_folder(out: Path) -> None:
     """Make the folder that things are written to. Raises AudioFileError."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise AudioFileError(f"The folder {out} cannot be made ({error.strerror}); choose another --out") from None
-    if not os.access(out, os.W_OK | os.X_OK):
-        raise AudioFileError(f"No permission to write in {out}; choose another --out")
+    problem = folder_problem(out)
+    if problem:
+        raise AudioFileError(f"{problem}; choose another --out")
 
 
 @contextmanager

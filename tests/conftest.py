@@ -3,6 +3,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ import pytest
 import torch
 from torch import nn
 
+from rtae import cli
 from rtae.audio.output import AudioWriter
 from rtae.engine import Engine
 from rtae.export.graph import decoder_graph, encoder_graph
@@ -167,6 +169,23 @@ def play(engine: Engine, audio: np.ndarray, blocks: int | Iterable[int], values:
 @pytest.fixture(scope="session")
 def run_blocks():
     return play
+
+
+@pytest.fixture
+def rtae(monkeypatch, capsys):
+    """The command line in this process: its exit code and what it prints."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["rtae", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code
+        printed = capsys.readouterr()
+        return SimpleNamespace(code=code or 0, out=printed.out, err=printed.err)
+
+    return call
 
 
 class SoundServer:

@@ -112,23 +112,6 @@ def work(prepared, tmp_path, monkeypatch):
     return place
 
 
-@pytest.fixture
-def rtae(monkeypatch, capsys):
-    """The command line in this process: its exit code and what it prints."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["rtae", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code
-        printed = capsys.readouterr()
-        return SimpleNamespace(code=code or 0, out=printed.out, err=printed.err)
-
-    return call
-
-
 def contents(place):
     return {
         str(path.relative_to(place)): "link" if path.is_symlink() else path.read_bytes()

@@ -1,14 +1,12 @@
 import json
 import shutil
-import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile as sf
 from rich.console import Console
 
-from rtae import cli, clips, decoders, show
+from rtae import clips, decoders, show
 from rtae.decoders import compare, configurations, train_all
 from rtae.errors import TrainingError
 from rtae.models import catalogue
@@ -51,21 +49,6 @@ def work(prepared, tmp_path, monkeypatch):
     monkeypatch.setattr(data, "cache_folder", lambda: tmp_path / "audio")
     monkeypatch.setattr(show, "console", Console(highlight=False, width=200))
     return place
-
-
-@pytest.fixture
-def rtae(monkeypatch, capsys):
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["rtae", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code
-        printed = capsys.readouterr()
-        return SimpleNamespace(code=code or 0, out=printed.out, err=printed.err)
-
-    return call
 
 
 def test_an_analysis_writes_pictures_figures_and_sounds(work, rtae):

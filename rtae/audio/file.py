@@ -6,6 +6,7 @@ damaged one may claim terabytes, so files are decoded in bounded chunks, and the
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import sys
@@ -272,6 +273,18 @@ def read_audio(path: str | os.PathLike[str], *, max_seconds: float | None = None
         if audio.shape[1] == 0:
             raise AudioFileError(f"{quoted(Path(path))} holds no samples; record or export it again.")
         return audio, reader.rate
+
+
+def checksum_of(path: Path, *facts: object) -> str:
+    """SHA-256 of a file, and of facts about what is made of it. Raises AudioFileError."""
+    digest = hashlib.sha256("".join(f"{fact} " for fact in facts).encode())
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise AudioFileError(f"{quoted(path)} cannot be read ({reason_of(error)}); check path and rights.") from None
+    return digest.hexdigest()
 
 
 def find_audio(folder: str | os.PathLike[str]) -> list[Path]:

@@ -75,6 +75,15 @@ def check_output(source: Path | None, target: Path) -> None:
         raise AudioFileError(f"Cannot write {quoted(target)}: {problem}.")
 
 
+def folder_problem(folder: Path) -> str:
+    """Make a folder if there is none; why nothing can be written in it, or an empty text."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        return f"The folder {folder} cannot be made ({reason_of(error)})"
+    return "" if os.access(folder, os.W_OK | os.X_OK) else f"No permission to write in {folder}"
+
+
 class AudioWriter:
     """Writes one wav or flac, by suffix. A context manager: the file appears whole on a clean exit, or not at all.
 
