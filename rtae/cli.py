@@ -25,6 +25,7 @@ ABOUT = "Play music through a neural autoencoder, and bend its latent space whil
 SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
 COMMANDS: dict[str, Callable[..., None]] = {}  # by name, in the order in which help lists them
 SOURCE = "An audio file (wav, flac, ogg, mp3, aiff, ...), or 'demo' for the demo track."
+MADE = " Or without a file: 'tone', 'noise', 'silence', or 'dream', which the model makes up."
 
 Model = Annotated[str, typer.Option("--model", "-m", help="A model's name (see 'rtae models') or its folder.")]
 Hop = Annotated[int, typer.Option(min=1, max=110_250, help="Samples per model call, at the model's rate.")]
@@ -40,6 +41,10 @@ LiveHop = Annotated[
 FullWindow = Annotated[bool, typer.Option("--full-window", help="Compute whole windows: the slow reference.")]
 Second = Annotated[str | None, typer.Option("--second", help="Source B, a song: --interpolation mixes its latents in.")]
 Device = Annotated[str | None, typer.Option("--device", help="Output device: its number or part of its name.")]
+Follow = Annotated[
+    bool,
+    typer.Option("--follow-default", help="If the chosen device goes away, go on with the system's default one."),
+]
 Mode = Annotated[str, typer.Option("--mode", help="live: little latency; relaxed: safe on a busy machine.")]
 Block = Annotated[int, typer.Option("--block", min=0, max=8192, help="Samples per device callback; 0: by the mode.")]
 Record = Annotated[Path | None, typer.Option("--record", help="Record what is heard to this .wav or .flac file.")]
@@ -150,11 +155,11 @@ def find_source(name: Path) -> Path:
     return DEMO_PATH if str(name) == "demo" and not name.exists() else name
 
 
-def is_dream(song: Path) -> bool:
-    """Whether the model is to make the music up."""
-    from rtae.setup import DREAM
+def source_name(song: Path) -> str:
+    """What the audio process knows a source by: a generator's name, unless a file is called so, or the file's path."""
+    from rtae.setup import GENERATORS
 
-    return str(song) == DREAM and not song.exists()
+    return str(song) if str(song) in GENERATORS and not song.exists() else str(find_source(song).resolve())
 
 
 def make_engine(model: str, hop: int, full_window: bool, quality: str = "HQ") -> Engine:
@@ -176,6 +181,7 @@ def make_setup(
     hop: int,
     loop: bool = False,
     guard: bool = True,
+    follow_default: bool = False,
 ) -> Setup:
     """What the audio process is to do, but for the sound itself."""
     from rtae.models import find
@@ -183,7 +189,7 @@ def make_setup(
 
     return Setup(
         model=str(find(model).resolve()),
-        second=str(find_source(Path(second)).resolve()) if second else "",
+        second=source_name(Path(second)) if second else "",
         output=device,
         input=source,
         mode=mode,
@@ -191,15 +197,17 @@ def make_setup(
         hop=hop,
         loop=(0.0, 0.0) if loop else None,
         guard=guard,
+        follow_default=follow_default,
     )
 
 
 @command
 def play(
-    songs: Annotated[list[Path] | None, typer.Argument(help=SOURCE + " 'dream': made up.")] = None,
+    songs: Annotated[list[Path] | None, typer.Argument(help=SOURCE + MADE)] = None,
     model: Model = "small",
     second: Second = None,
     device: Device = None,
+    follow_default: Follow = False,
     mode: Mode = "relaxed",
     block: Block = 0,
     hop: Hop = 2048,
@@ -214,8 +222,8 @@ def play(
     from rtae.errors import DeviceError
     from rtae.live import play_songs
 
-    found = [song if is_dream(song) else find_source(song).resolve() for song in songs or [Path("demo")]]
-    setup = make_setup(model, second, device, None, mode, block, hop, loop)
+    found = [source_name(song) for song in songs or [Path("demo")]]
+    setup = make_setup(model, second, device, None, mode, block, hop, loop, follow_default=follow_default)
     try:
         play_songs(setup, found, values, record, dry)
     except DeviceError as error:
@@ -233,6 +241,7 @@ def live(
     second: Second = None,
     device: Device = None,
     source: Annotated[str | None, typer.Option("--input", help="Input device: its number or part of its name.")] = None,
+    follow_default: Follow = False,
     mode: Mode = "live",
     block: Block = 0,
     hop: LiveHop = 0,
@@ -245,7 +254,8 @@ def live(
     """Play the microphone through a model, live. Use headphones. Ctrl-C stops."""
     from rtae.live import play_live
 
-    setup = make_setup(model, second, device, source, mode, block, hop, guard=not no_guard)
+    guard = not no_guard
+    setup = make_setup(model, second, device, source, mode, block, hop, guard=guard, follow_default=follow_default)
     play_live(setup, values, record, dry)
 
 

@@ -13,11 +13,12 @@ from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn
 
+from rtae.audio.file import AudioReader
 from rtae.client import Client
 from rtae.demo import DEMO_PATH
-from rtae.errors import DeviceError, RtaeError
+from rtae.errors import AudioFileError, DeviceError, DisturbedError, RtaeError
 from rtae.params import TABLE, Snapshot
-from rtae.setup import MICROPHONE, Setup
+from rtae.setup import GENERATORS, MICROPHONE, Setup
 from rtae.show import bar, clock, say
 
 POLL_SECONDS = 0.1
@@ -47,23 +48,36 @@ def describe(setup: Setup, facts: dict[str, Any]) -> str:
     return f"{facts['device']}, {rate} Hz, blocks of {facts['block']}; latency {total:.0f} ms ({parts}){hop}"
 
 
-def play_songs(setup: Setup, songs: Sequence[Path], values: Snapshot, record: Path | None, dry: bool) -> None:
-    """Songs, one after another."""
+def play_songs(setup: Setup, songs: Sequence[str], values: Snapshot, record: Path | None, dry: bool) -> None:
+    """Songs, one after another. Raises AudioFileError at once where one of them cannot be read."""
+    for song in (*songs, *filter(None, [setup.second])):
+        check_song(song)
     with Client(say) as client, until_ctrl_c() as stop:
         client.set(values)
-        facts = client.configure(replace(setup, source=str(songs[0])))
+        facts = client.configure(replace(setup, source=songs[0]))
         say(f"On {describe(setup, facts)}. Ctrl-C stops.")
         start_recording(client, record, dry)
         with bar(BarColumn(), TextColumn("{task.description}")) as progress:
             for number, song in enumerate(songs):
-                if number:
-                    client.open(str(song))
+                try:
+                    if number:
+                        client.open(song)
+                except AudioFileError as error:  # since it was checked
+                    say(f"{error}. It is left out")
+                    continue
                 client.play()
-                say(f"Playing {song.name} through {Path(setup.model).name}")
+                say(f"Playing {Path(song).name} through {Path(setup.model).name}")
                 follow(client, stop, progress)
                 if stop.is_set():
                     break
         finish(client)
+
+
+def check_song(song: str) -> None:
+    """Raise AudioFileError if it is a file that cannot be read."""
+    if song not in GENERATORS:
+        with AudioReader(song):
+            pass
 
 
 def play_live(setup: Setup, values: Snapshot, record: Path | None, dry: bool) -> None:
@@ -133,9 +147,14 @@ def latency_report(setup: Setup, measure: bool = False) -> None:
 
 
 def undisturbed(measure: Callable[[], dict[str, float]]) -> dict[str, float]:
-    """What is measured while nothing is disturbed; after some attempts what there is, with a remark."""
-    for _ in range(ATTEMPTS):
-        found = measure()
+    """What is measured while nothing is disturbed; after some attempts what there is, with a remark, or the error."""
+    for attempt in range(ATTEMPTS):
+        try:
+            found = measure()
+        except DisturbedError:
+            if attempt == ATTEMPTS - 1:
+                raise
+            continue
         late, flags, drift_ms = (found.get(name, 0) for name in ("late", "flags", "drift_ms"))
         if not (late or flags or drift_ms > LEAST_DRIFT_MS):
             return found
