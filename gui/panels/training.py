@@ -28,7 +28,8 @@ from PySide6.QtWidgets import (
 )
 
 from rtae.errors import RtaeError
-from rtae.jobs import PROGRAM, Order, Preview, Status, TrainingJob, startable, unfinished
+from rtae.job_files import Order, Preview, startable, unfinished
+from rtae.jobs import PROGRAM, Status, TrainingJob
 from rtae.models.catalogue import free_name
 
 from ..theme import DIM, LINE, PANEL, SECOND, SPACE, WET
