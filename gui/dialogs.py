@@ -22,6 +22,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from rtae.audio.stream import lasting_name
 from rtae.setup import MODES, Setup
 
 from .controller import SILENT, Controller
@@ -106,7 +107,7 @@ class DeviceDialog(QDialog):
             for device in found:
                 if device.serves(kind):
                     mark = "  (default)" if device.is_default(kind) else ""
-                    box.addItem(f"{device.name}  [{device.host}, {device.rate} Hz]{mark}", str(device.index))
+                    box.addItem(f"{device.name}  [{device.host}, {device.rate} Hz]{mark}", lasting_name(device, found))
             if kind == "output":
                 box.addItem(NONE, SILENT)
             place = box.findData(chosen)

@@ -10,6 +10,7 @@ import typer
 from rtae.errors import MissingExtraError
 
 SOURCE = "An audio file (wav, flac, ogg, mp3, aiff, ...), or 'demo' for the demo track."
+MADE = " Or without a file: 'tone', 'noise', 'silence', or 'dream', which the model makes up."
 
 Model = Annotated[str, typer.Option("--model", "-m", help="A model's name (see 'rtae models') or its folder.")]
 Hop = Annotated[int, typer.Option(min=1, max=110_250, help="Samples per model call, at the model's rate.")]
@@ -25,6 +26,10 @@ LiveHop = Annotated[
 FullWindow = Annotated[bool, typer.Option("--full-window", help="Compute whole windows: the slow reference.")]
 Second = Annotated[str | None, typer.Option("--second", help="Source B, a song: --interpolation mixes its latents in.")]
 Device = Annotated[str | None, typer.Option("--device", help="Output device: its number or part of its name.")]
+Follow = Annotated[
+    bool,
+    typer.Option("--follow-default", help="If the chosen device goes away, go on with the system's default one."),
+]
 Mode = Annotated[str, typer.Option("--mode", help="live: little latency; relaxed: safe on a busy machine.")]
 Block = Annotated[int, typer.Option("--block", min=0, max=8192, help="Samples per device callback; 0: by the mode.")]
 Record = Annotated[Path | None, typer.Option("--record", help="Record what is heard to this .wav or .flac file.")]
@@ -49,6 +54,13 @@ def find_source(name: Path) -> Path:
     from rtae.demo import DEMO_PATH
 
     return DEMO_PATH if str(name) == "demo" and not name.exists() else name
+
+
+def source_name(song: Path) -> str:
+    """What the audio process knows a source by: a generator's name, unless a file is called so, or the file's path."""
+    from rtae.setup import GENERATORS
+
+    return str(song) if str(song) in GENERATORS and not song.exists() else str(find_source(song).resolve())
 
 
 def require_extra(extra: str, *modules: str) -> None:

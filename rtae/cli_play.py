@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rtae.cli_options import (
+    MADE,
     SOURCE,
     Block,
     Device,
     Dry,
+    Follow,
     FullWindow,
     Hop,
     LiveHop,
@@ -22,19 +24,13 @@ from rtae.cli_options import (
     Second,
     find_source,
     is_typed,
+    source_name,
 )
 from rtae.params import Snapshot
 
 if TYPE_CHECKING:
     from rtae.engine import Engine
     from rtae.setup import Setup
-
-
-def is_dream(song: Path) -> bool:
-    """Whether the model is to make the music up."""
-    from rtae.setup import DREAM
-
-    return str(song) == DREAM and not song.exists()
 
 
 def make_engine(model: str, hop: int, full_window: bool, quality: str = "HQ") -> Engine:
@@ -56,6 +52,7 @@ def make_setup(
     hop: int,
     loop: bool = False,
     guard: bool = True,
+    follow_default: bool = False,
 ) -> Setup:
     """What the audio process is to do, but for the sound itself."""
     from rtae.models import find
@@ -63,7 +60,7 @@ def make_setup(
 
     return Setup(
         model=str(find(model).resolve()),
-        second=str(find_source(Path(second)).resolve()) if second else "",
+        second=source_name(Path(second)) if second else "",
         output=device,
         input=source,
         mode=mode,
@@ -71,14 +68,16 @@ def make_setup(
         hop=hop,
         loop=(0.0, 0.0) if loop else None,
         guard=guard,
+        follow_default=follow_default,
     )
 
 
 def play(
-    songs: Annotated[list[Path] | None, typer.Argument(help=SOURCE + " 'dream': made up.")] = None,
+    songs: Annotated[list[Path] | None, typer.Argument(help=SOURCE + MADE)] = None,
     model: Model = "small",
     second: Second = None,
     device: Device = None,
+    follow_default: Follow = False,
     mode: Mode = "relaxed",
     block: Block = 0,
     hop: Hop = 2048,
@@ -93,8 +92,8 @@ def play(
     from rtae.errors import DeviceError
     from rtae.live import play_songs
 
-    found = [song if is_dream(song) else find_source(song).resolve() for song in songs or [Path("demo")]]
-    setup = make_setup(model, second, device, None, mode, block, hop, loop)
+    found = [source_name(song) for song in songs or [Path("demo")]]
+    setup = make_setup(model, second, device, None, mode, block, hop, loop, follow_default=follow_default)
     try:
         play_songs(setup, found, values, record, dry)
     except DeviceError as error:
@@ -111,6 +110,7 @@ def live(
     second: Second = None,
     device: Device = None,
     source: Annotated[str | None, typer.Option("--input", help="Input device: its number or part of its name.")] = None,
+    follow_default: Follow = False,
     mode: Mode = "live",
     block: Block = 0,
     hop: LiveHop = 0,
@@ -123,7 +123,8 @@ def live(
     """Play the microphone through a model, live. Use headphones. Ctrl-C stops."""
     from rtae.live import play_live
 
-    setup = make_setup(model, second, device, source, mode, block, hop, guard=not no_guard)
+    guard = not no_guard
+    setup = make_setup(model, second, device, source, mode, block, hop, guard=guard, follow_default=follow_default)
     play_live(setup, values, record, dry)
 
 

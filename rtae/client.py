@@ -62,7 +62,8 @@ class Client:
     def configure(self, setup: Setup) -> dict[str, Any]:
         """Open a device, a model and sources. Raises RtaeError's children, by what was wrong."""
         facts: dict[str, Any] = self.call("configure", setup=setup)
-        self.setup = setup
+        # A process that is started again may give the devices other numbers.
+        self.setup = replace(setup, output=facts["output"], input=facts["input"])
         return facts
 
     def open(self, source: str, position: float = 0.0) -> dict[str, Any]:

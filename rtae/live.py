@@ -16,9 +16,9 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rtae.audio.file import AudioReader
 from rtae.client import Client
 from rtae.demo import DEMO_PATH
-from rtae.errors import DeviceError, RtaeError
+from rtae.errors import AudioFileError, DeviceError, DisturbedError, RtaeError
 from rtae.params import TABLE, Snapshot
-from rtae.setup import MICROPHONE, Setup
+from rtae.setup import GENERATORS, MICROPHONE, Setup
 from rtae.shared import Status
 from rtae.show import bar, clock, say
 
@@ -50,35 +50,49 @@ def describe(setup: Setup, facts: dict[str, Any]) -> str:
     return f"{facts['device']}, {rate} Hz, blocks of {facts['block']}; latency {total:.0f} ms ({parts}){hop}"
 
 
-def play_songs(setup: Setup, songs: Sequence[Path], values: Snapshot, record: Path | None, dry: bool) -> None:
-    """Songs, one after another."""
+def play_songs(setup: Setup, songs: Sequence[str], values: Snapshot, record: Path | None, dry: bool) -> None:
+    """Songs, one after another. Raises AudioFileError at once where one of them cannot be read."""
+    for song in (*songs, *filter(None, [setup.second])):
+        check_song(song)
     with Client(say) as client, until_ctrl_c() as stop:
         client.set(values)
-        facts = client.configure(replace(setup, source=str(songs[0])))
+        facts = client.configure(replace(setup, source=songs[0]))
         say(f"On {describe(setup, facts)}. Ctrl-C stops.")
         start_recording(client, record, dry)
         with bar(BarColumn(), TextColumn("{task.description}")) as progress:
             for number, song in enumerate(songs):
-                if number:
-                    client.open(str(song))
+                try:
+                    if number:
+                        client.open(song)
+                except AudioFileError as error:  # since it was checked
+                    say(f"{error}. It is left out")
+                    continue
                 client.play()
-                say(f"Playing {song.name} through {Path(setup.model).name}")
+                name = Path(song).name
+                say(f"Playing {name} through {Path(setup.model).name}")
                 length = stated_seconds(song)
                 end = follow(client, stop, progress)
                 if end.ended and end.position < length - MISSING_SECONDS:
-                    say(f"Note: {song.name} is damaged or cut short: it ended after {clock(end.position)}")
+                    say(f"Note: {name} is damaged or cut short: it ended after {clock(end.position)}")
                 if stop.is_set():
                     break
         finish(client)
 
 
-def stated_seconds(song: Path) -> float:
+def check_song(song: str) -> None:
+    """Raise AudioFileError if it is a file that cannot be read."""
+    if song not in GENERATORS:
+        with AudioReader(Path(song)):
+            pass
+
+
+def stated_seconds(song: str) -> float:
     """The length of a song, if its header can be trusted to say it, else 0. Says so where the song is cut short."""
-    if not song.is_file():
-        return 0.0  # a dream
-    with AudioReader(song) as reader:
+    if song in GENERATORS:
+        return 0.0
+    with AudioReader(Path(song)) as reader:
         if reader.truncated:
-            say(f"Note: {song.name} is cut short; what there is of it is played")
+            say(f"Note: {Path(song).name} is cut short; what there is of it is played")
         return 0.0 if reader.truncated or reader.info.guessed else reader.info.seconds
 
 
@@ -150,9 +164,14 @@ def latency_report(setup: Setup, measure: bool = False) -> None:
 
 
 def undisturbed(measure: Callable[[], dict[str, float]]) -> dict[str, float]:
-    """What is measured while nothing is disturbed; after some attempts what there is, with a remark."""
-    for _ in range(ATTEMPTS):
-        found = measure()
+    """What is measured while nothing is disturbed; after some attempts what there is, with a remark, or the error."""
+    for attempt in range(ATTEMPTS):
+        try:
+            found = measure()
+        except DisturbedError:
+            if attempt == ATTEMPTS - 1:
+                raise
+            continue
         late, flags, drift_ms = (found.get(name, 0) for name in ("late", "flags", "drift_ms"))
         if not (late or flags or drift_ms > LEAST_DRIFT_MS):
             return found

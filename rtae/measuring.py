@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from rtae.audio.device import open_stream
 from rtae.audio.stream import Stream
-from rtae.errors import DeviceError
-from rtae.loopback import Probe
+from rtae.errors import DeviceError, DisturbedError
+from rtae.loopback import Delay, Probe
 from rtae.params import Snapshot
 from rtae.setup import MICROPHONE, Setup
 from rtae.source import TONE_HZ
@@ -146,7 +146,7 @@ def measure_device(server: Server, setup: Setup, rate: int) -> dict[str, float]:
         flags, stated = stream.flags - flags, stream.round_trip
     finally:
         server.close_stream()
-    found = probe.delay()
+    found = delay_of(probe, flags)
     return {
         "rate": stream.rate,
         "stated": stated * stream.rate,
@@ -175,14 +175,25 @@ def measure_whole(server: Server, setup: Setup) -> dict[str, float]:
         server.tap = None
         server.drop_session()
         server.setup = None
+    late, flags = session.feed.late, stream.flags - flags
     return {
         "whole_rate": stream.rate,
         "whole_stated": stated,
-        "whole_measured": probe.delay().samples,
-        "late": session.feed.late,
-        "flags": stream.flags - flags,
+        "whole_measured": delay_of(probe, late + flags).samples,
+        "late": late,
+        "flags": flags,
         "drift_ms": drift_ms,
     }
+
+
+def delay_of(probe: Probe, lost: int) -> Delay:
+    """What the probe found. Raises DisturbedError where that is nothing since something was lost; else DeviceError."""
+    try:
+        return probe.delay()
+    except DeviceError:
+        if lost:
+            raise DisturbedError("Sound was lost while it was measured; measure again when less is going on") from None
+        raise
 
 
 # -- knobs -----------------------------------------------------------------------------------------------------------

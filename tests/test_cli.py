@@ -20,6 +20,7 @@ from rtae import __version__, cli, evaluate, show, show_training
 from rtae.audio.file import AudioReader, read_audio
 from rtae.demo import DEMO_PATH
 from rtae.engine import Engine
+from rtae.errors import AudioFileError, DisturbedError
 from rtae.metrics import METRICS
 from rtae.models import catalogue
 from rtae.nets.config import PRESETS, SMALL, TINY
@@ -283,6 +284,52 @@ def test_live_options_reach_the_setup(work, rtae, monkeypatch):
     assert [(setup.hop, setup.guard) for setup in seen] == [(0, True), (480, False), (0, True), (960, True)]
 
 
+def test_sources_and_devices_of_play_reach_the_setup(work, rtae, monkeypatch):
+    from rtae import live
+
+    seen = []
+    monkeypatch.setattr(live, "play_songs", lambda *given: seen.append(given[:2]))
+    for made in ("tone", "noise", "silence", "dream"):
+        assert rtae("play", made, "-m", "mine", "--second", "tone", "--follow-default").code == 0
+        assert seen[-1][1] == [made]
+        assert (seen[-1][0].second, seen[-1][0].follow_default) == ("tone", True)
+    (work / "tone").write_bytes((work / "good.wav").read_bytes())
+    assert rtae("play", "tone", "good.wav", "-m", "mine").code == 0
+    assert seen[-1][1] == [str(work / "tone"), str(work / "good.wav")]  # a file of that name goes first
+    assert (seen[-1][0].second, seen[-1][0].follow_default) == ("", False)
+
+
+@pytest.mark.parametrize("songs", [("good.wav", "nowhere.wav"), ("good.wav", "--second", "nowhere.wav")])
+def test_songs_are_checked_before_the_first_one_plays(work, rtae, monkeypatch, songs):
+    from rtae import live
+
+    monkeypatch.setattr(live, "Client", lambda _: pytest.fail("it begins to play"))
+    done = rtae("play", *songs, "-m", "mine")
+    assert done.code == 1
+    assert "nowhere.wav' does not exist" in done.err
+
+
+def test_a_song_that_is_gone_at_its_turn_is_left_out(work, rtae, monkeypatch):
+    from rtae import live
+
+    class Client(FakeClient):
+        def open(self, song):
+            opened.append(Path(song).name)
+            if song.endswith("other.wav"):
+                raise AudioFileError("other.wav does not exist")
+
+        def play(self):
+            opened.append("plays")
+
+    opened = []
+    monkeypatch.setattr(live, "Client", Client)
+    (work / "other.wav").write_bytes((work / "good.wav").read_bytes())
+    done = rtae("play", "good.wav", "other.wav", "good.wav", "-m", "mine")
+    assert done.code == 0, done.err
+    assert opened == ["plays", "other.wav", "good.wav", "plays"]
+    assert "other.wav does not exist. It is left out" in done.out
+
+
 FACTS = {"device": "card", "rate": 44_100, "block": 256, "hop": 240, "latency": {"hop": 480, "lead": 960}}
 FOUND = {
     "rate": 48_000,
@@ -362,10 +409,22 @@ def test_both_measured_latencies_are_printed(work, rtae, monkeypatch):
 def test_a_latency_is_measured_again_where_sound_was_lost(work, rtae, monkeypatch):
     from rtae import live
 
-    losses = iter([{"late": 64}, {"drift_ms": 2.0}, {}])
     monkeypatch.setattr(live, "Client", FakeClient)
-    monkeypatch.setattr(FakeClient, "measure", lambda *_: FOUND | next(losses))
-    assert "Note" not in rtae("latency", "-m", "mine", "--measure").out
+    for losses in ([{"late": 64}, {"drift_ms": 2.0}, {}], [None, None, {}], [None] * 3):
+
+        def measure(*_, losses=losses):
+            lost = losses.pop(0)
+            if lost is None:
+                raise DisturbedError("Sound was lost while it was measured")
+            return FOUND | lost
+
+        expected = losses[-1]
+        monkeypatch.setattr(FakeClient, "measure", measure)
+        done = rtae("latency", "-m", "mine", "--measure")
+        assert "Note" not in done.out
+        assert not losses
+        assert done.code == (0 if expected is not None else 1), done.err
+        assert ("102.0 ms measured" in done.out) == (expected is not None)
     monkeypatch.setattr(FakeClient, "measure", lambda *_: FOUND | {"late": 64, "flags": 2})
     done = rtae("latency", "-m", "mine", "--measure")
     assert "64 samples came late, the device flagged 2 blocks" in done.out

@@ -27,7 +27,8 @@ from PySide6.QtWidgets import (
 )
 
 from rtae.errors import RtaeError
-from rtae.jobs import PROGRAM, Preview, Status, TrainingJob, startable, unfinished
+from rtae.job_files import Preview, startable, unfinished
+from rtae.jobs import PROGRAM, Status, TrainingJob
 from rtae.models.catalogue import free_name
 
 from ..theme import SECOND, SPACE, WET
