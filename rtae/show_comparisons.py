@@ -116,7 +116,7 @@ def comparing_vaes(folder: Path, out: Path, steps: int, seed: int, threads: int 
         write_sound(out / f"{course.name}.wav", course.output[0], found.rate)
         table.add_row(
             escape(TITLES[course.name]),
-            f"{course.loss[0]:.4g} to {course.loss[-1]:.4g}",
+            course.fall,
             f"{course.kl[-1]:.1f}",
             f"{course.active[-1]:.0f} of {course.dimensions.shape[1]}",
             f"{course.si_sdr[-1]:.2f} dB",
@@ -124,7 +124,7 @@ def comparing_vaes(folder: Path, out: Path, steps: int, seed: int, threads: int 
         )
     sounds = {"the song": found.original[0], **{TITLES[one.name]: one.output[0] for one in found.courses}}
     plots.save(plots.courses(found.courses, TITLES), out / "courses.png")
-    plots.save(plots.waves(sounds, found.rate, found.song), out / "sounds.png")
+    plots.save(plots.waves(sounds, found.rate, f"{found.song}, held out"), out / "sounds.png")
     show.console.print(table)
     for course in found.courses:
         say(words(course))
