@@ -119,6 +119,20 @@ def compare_vae(
     comparing_vaes(folder, out, steps, seed, threads)
 
 
+def carried(
+    model: Annotated[str, typer.Argument(help="A variational model that holds its checkpoint, or a run's folder.")],
+    on: Annotated[Path, typer.Option(help="Folder of songs to measure on.")],
+    json: Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")] = None,
+) -> None:
+    """Measure what each latent dimension of a variational model carries, and whether it has collapsed."""
+    from rtae.cli import require_extra
+
+    require_extra("train", "torch", "lightning", "auraloss", "torchmetrics", "safetensors")
+    from rtae.show_comparisons import showing_carried
+
+    showing_carried(model, on, json)
+
+
 def report(
     songs: Annotated[list[Path], typer.Argument(help="Songs, or folders of songs.")],
     out: Out = Path("report"),
@@ -139,5 +153,6 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "perturb": perturb,
     "compare-decoders": compare_decoders,
     "compare-vae": compare_vae,
+    "carried": carried,
     "report": report,
 }

@@ -57,6 +57,12 @@ class Course:
     output: FloatArray
 
     @property
+    def fall(self) -> str:
+        """The first loss and the last, in a few digits."""
+        first, last = (f"{value:.0f}" if value >= 1000 else f"{value:.3g}" for value in self.loss[[0, -1]])
+        return f"{first} to {last}"
+
+    @property
     def rises(self) -> int:
         """How many validations found a higher loss than the one before."""
         return int((np.diff(self.loss) > 0).sum())
@@ -151,13 +157,13 @@ def words(course: Course) -> str:
     dims, last = course.dimensions.shape[1], course.dimensions[-1]
     carrying = int((last >= FAINT_NATS).sum())
     fall = course.loss[0] - course.loss[-1]
-    third = len(course.loss) // 3
+    quarter = len(course.loss) // 4
     moving = "" if len(course.loss) < 2 else f", higher than at the validation before in {course.rises} of "
     moving += f"{len(course.loss) - 1}" if moving else ""
-    text = f"{TITLES[course.name]}: the loss goes from {course.loss[0]:.4g} to {course.loss[-1]:.4g}{moving}"
-    if third and fall > 0:
-        early = (course.loss[0] - course.loss[third]) / fall
-        text += f"; {100 * early:.0f} % of that by step {course.steps[third]:.0f} of {course.steps[-1]:.0f}"
+    text = f"{TITLES[course.name]}: the loss goes from {course.fall}{moving}"
+    if quarter and fall > 0:
+        early = (course.loss[0] - course.loss[quarter]) / fall
+        text += f"; {100 * early:.0f} % of that by step {course.steps[quarter]:.0f} of {course.steps[-1]:.0f}"
     text += (
         f". {carrying} of {dims} dimensions carry {FAINT_NATS} nats or more at the end, {course.kl[-1]:.1f} nats per "
         f"frame in all; {course.active[-1]:.0f} move, and {course.dimensions_95[-1]:.0f} components hold 95 % of the "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from rich.table import Table
 
 from rtae import show
 from rtae.errors import RtaeError
-from rtae.show import bar, say, write_json
+from rtae.show import bar, check_json, say, survey_folder, write_json
 from rtae.show_research import prepare_folder, write_sound
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def comparing_vaes(folder: Path, out: Path, steps: int, seed: int, threads: int 
         write_sound(out / f"{course.name}.wav", course.output[0], found.rate)
         table.add_row(
             escape(TITLES[course.name]),
-            f"{course.loss[0]:.4g} to {course.loss[-1]:.4g}",
+            course.fall,
             f"{course.kl[-1]:.1f}",
             f"{course.active[-1]:.0f} of {course.dimensions.shape[1]}",
             f"{course.si_sdr[-1]:.2f} dB",
@@ -123,9 +124,27 @@ def comparing_vaes(folder: Path, out: Path, steps: int, seed: int, threads: int 
         )
     sounds = {"the song": found.original[0], **{TITLES[one.name]: one.output[0] for one in found.courses}}
     plots.save(plots.courses(found.courses, TITLES), out / "courses.png")
-    plots.save(plots.waves(sounds, found.rate, found.song), out / "sounds.png")
+    plots.save(plots.waves(sounds, found.rate, f"{found.song}, held out"), out / "sounds.png")
     show.console.print(table)
     for course in found.courses:
         say(words(course))
     write_json(out / "vae.json", {"song": found.song, "courses": [figures(course) for course in found.courses]})
     say(f"Wrote {len(found.courses) + 1} sounds and 2 pictures to {out}")
+
+
+def showing_carried(model: str, on: Path, target: Path | None) -> None:
+    """`rtae carried`."""
+    from rtae.carried import carried, load_variational
+    from rtae.models import find
+
+    check_json(target)
+    net = load_variational(Path(model) if Path(model).exists() else find(model))
+    songs = survey_folder(on, net.config.sample_rate, net.config.stride)
+    found = carried(net, songs.tracks)
+    table = Table("dimension", "nats per frame", "deviation", title=model)
+    for number, (nats, deviation) in enumerate(zip(found.nats, found.deviations, strict=True), 1):
+        table.add_row(str(number), f"{nats:.2f}", f"{deviation:.2f}")
+    show.console.print(table)
+    say(found.words)
+    if target is not None:
+        write_json(target, asdict(found))

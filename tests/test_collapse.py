@@ -79,10 +79,12 @@ def test_it_trains_reads_and_does_not_train_again(tmp_path, songs, monkeypatch):
 
 
 def test_the_words_follow_from_the_figures():
-    well = course()
+    well = course(loss=(6.0, 2.0, 1.5, 1.0))
     assert (well.rises, well.warned_at, well.collapsed) == (0, None, False)
-    assert "from 4 to 1, higher than at the validation before in 0 of 2; 67 % of that by step 20 of 30" in words(well)
+    assert "from 6 to 1, higher than at the validation before in 0 of 3; 80 % of that by step 20 of 40" in words(well)
     assert "4 of 4 dimensions carry 0.1 nats or more at the end, 4.0 nats per frame" in words(well)
+    assert "% of that" not in words(course(loss=(4.0, 2.0, 1.0)))
+    assert course(loss=(28163.2, 1.0)).fall == "28163 to 1"
     assert words(well).endswith("There was no warning.")
     ill = course(loss=(4.0, 5.0, 5.5), last=(1.0, 0.0, 0.0, 0.0), name="paper")
     assert (ill.rises, ill.warned_at, ill.collapsed) == (2, 30, True)
