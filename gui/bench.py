@@ -112,6 +112,7 @@ def measure_playing(seconds: float) -> dict[str, Any]:
         window = MainWindow(Controller(settings, first_setup(None, str(DEMO_PATH))[0]))
         controller = window.controller
         window.show()
+        window.docks["Map"].setFloating(True)  # to be drawn beside the knobs
         controller.start()
 
         def play() -> None:

@@ -343,6 +343,7 @@ class MainWindow(QMainWindow):
         if not self.restored:
             self.restored = True
             self.beside.usual()
+        self.setFocus()  # and not the first little button there is
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Panels and pictures share what is won or lost."""
