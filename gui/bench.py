@@ -41,9 +41,9 @@ app.exec()
 OURS = """
 import sys
 from pathlib import Path
-import rtae.cli
-from rtae.gui.ahead import Ahead
-ahead = Ahead()
+import rtae.__main__
+import rtae.gui.begin
+ahead = rtae.gui.begin.Ahead()
 from rtae.gui.app import run
 from rtae.gui.bench import say_when_usable
 run(None, None, ahead, Path(sys.argv[1]), say_when_usable)
