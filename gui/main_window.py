@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from time import monotonic
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PySide6.QtCore import QByteArray, Qt
+from PySide6.QtCore import QByteArray, Qt, QTimer
 from PySide6.QtGui import QAction, QCloseEvent, QDragEnterEvent, QDropEvent, QKeySequence, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QDockWidget, QFileDialog, QInputDialog, QMainWindow, QMenu, QVBoxLayout, QWidget
 
@@ -18,21 +20,23 @@ from rtae.spec import SPEC_FILE
 
 from .bridge import Bridge
 from .controller import Controller
-from .dialogs import DeviceDialog, KeysDialog
 from .docks import Docks
 from .live import Live
 from .panels.knobs import KnobsPanel
 from .panels.map import MapPanel
-from .panels.models import ModelsPanel
 from .panels.pictures import PicturesPanel
 from .panels.status import StatusPanel
-from .panels.training import TrainingPanel
 from .panels.transport import TransportPanel
 from .renders import Renders
+
+if TYPE_CHECKING:
+    from .panels.models import ModelsPanel
+    from .panels.training import TrainingPanel
 
 SONGS = "Songs (*.wav *.flac *.ogg *.oga *.opus *.mp3 *.aif *.aiff *.caf *.au);;All files (*)"
 SOUNDS = "Sound (*.wav *.flac)"
 PERFORMANCES = "Performances (*.json)"
+REST_MS = 300  # from when the window is ready until the tabs are made that are not in sight
 LOW_WINDOW = 760  # pixels; below, the song is drawn lower, for the sake of the knobs
 
 
@@ -50,7 +54,6 @@ class MainWindow(QMainWindow):
         self.bridge, self.renders = Bridge(controller, self), Renders(controller, self)
         self.transport, self.pictures = TransportPanel(controller), PicturesPanel()
         self.knobs, self.map = KnobsPanel(controller), MapPanel(controller)
-        self.models, self.training = ModelsPanel(), TrainingPanel()
         self.slowest, self.longest_gap, self.frames = 0.0, 0.0, 0
         self.before = monotonic()
         self.keys: list[tuple[str, str]] = []
@@ -85,9 +88,13 @@ class MainWindow(QMainWindow):
         top.setFeatures(QDockWidget.DockWidgetFeature.NoDockWidgetFeatures)
         top.setWidget(self.transport)
         self.addDockWidget(Qt.DockWidgetArea.TopDockWidgetArea, top)
-        panels = {"Knobs": self.knobs, "Map": self.map, "Models": self.models, "Train": self.training}
+        panels = {"Knobs": self.knobs, "Map": self.map, "Models": QWidget(), "Train": QWidget()}
         self.beside = Docks(self, panels)
         self.docks = self.beside.by_name
+        for name in ("Models", "Train"):
+            self.docks[name].visibilityChanged.connect(lambda seen: self._make_rest() if seen else None)
+        self.rest = QTimer(self, singleShot=True, interval=REST_MS)
+        self.rest.timeout.connect(self._make_rest)
         self.statusBar().addWidget(self.status, 1)
         self.statusBar().setSizeGripEnabled(False)
 
@@ -151,7 +158,7 @@ class MainWindow(QMainWindow):
         view.addSeparator()
         self._add(view, "Put all panels back", "", self.beside.put_back)
         help_menu = bar.addMenu("&Help")
-        self._add(help_menu, "Keys and mouse", "F1", lambda: KeysDialog(self.keys, self).exec())
+        self._add(help_menu, "Keys and mouse", "F1", self.show_keys)
 
     def _connect(self) -> None:
         ask = self.controller
@@ -161,16 +168,46 @@ class MainWindow(QMainWindow):
         self.transport.second_requested.connect(self.open_second)
         self.transport.perform.clicked.connect(lambda *_: self._perform())
         self.status.device.clicked.connect(self.choose_device)
-        self.models.model_chosen.connect(ask.choose_model)
-        self.models.listed.connect(self.transport.list_models)
-        self.training.model_ready.connect(self._model_ready)
-        self.training.preview_requested.connect(ask.listen)
         self.knobs.learn_requested.connect(self.bridge.learn)
         self.knobs.forget_requested.connect(self.bridge.forget)
         self.knobs.saved.connect(self.bridge.name_presets)
         self.bridge.bound.connect(self._show_bound)
         self.bridge.learning.connect(self._show_learning)
         self.bridge.preset.connect(self.knobs.choose)
+
+    @cached_property
+    def models(self) -> ModelsPanel:
+        """The tab of models, made when it is wanted, or once the window is ready."""
+        from .panels.models import ModelsPanel
+
+        panel = ModelsPanel()
+        panel.model_chosen.connect(self.controller.choose_model)
+        panel.listed.connect(self.transport.list_models)
+        panel.set_current(Path(self.controller.setup.model))
+        self._fill("Models", panel)
+        return panel
+
+    @cached_property
+    def training(self) -> TrainingPanel:
+        """The tab of training; likewise."""
+        from .panels.training import TrainingPanel
+
+        panel = TrainingPanel()
+        panel.model_ready.connect(self._model_ready)
+        panel.preview_requested.connect(self.controller.listen)
+        self._fill("Train", panel)
+        return panel
+
+    def _fill(self, name: str, panel: QWidget) -> None:
+        empty = self.docks[name].widget()
+        self.docks[name].setWidget(panel)
+        empty.deleteLater()
+
+    def _make_rest(self) -> None:
+        self.models, self.training  # noqa: B018 - to have looked is to have them
+
+    def _made(self) -> list[ModelsPanel | TrainingPanel]:
+        return [self.__dict__[name] for name in ("models", "training") if name in self.__dict__]
 
     def _model_ready(self, folder: str) -> None:
         self.models.refresh()
@@ -209,7 +246,9 @@ class MainWindow(QMainWindow):
     def _setup_changed(self) -> None:
         setup = self.controller.setup
         self.setWindowTitle(f"{Path(setup.source).name if setup.source else 'RTAE'} - {Path(setup.model).name} - RTAE")
-        self.models.set_current(Path(setup.model))
+        if "models" in self.__dict__:
+            self.models.set_current(Path(setup.model))
+        self.rest.start()
         self.live.new_model()
 
     # -- asking the user -------------------------------------------------------------------------------------------
@@ -261,7 +300,15 @@ class MainWindow(QMainWindow):
 
     def choose_device(self) -> None:
         """The sound device."""
+        from .dialogs import DeviceDialog
+
         DeviceDialog(self.controller, self).exec()
+
+    def show_keys(self) -> None:
+        """The sheet of keys."""
+        from .dialogs import KeysDialog
+
+        KeysDialog(self.keys, self).exec()
 
     def choose_osc(self) -> None:
         """The port."""
@@ -360,8 +407,9 @@ class MainWindow(QMainWindow):
         self.controller.keep_setup()
         settings.sync()
         self.hide()
-        self.training.shutdown()
-        self.models.shutdown()
+        self.rest.stop()
+        for panel in self._made():
+            panel.shutdown()
         self.renders.close()
         self.bridge.close()
         self.transport.close_tasks()

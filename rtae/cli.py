@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import io
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +21,6 @@ from rtae.errors import RtaeError
 from rtae.params import PARAMETERS, Snapshot
 
 ABOUT = "Play music through a neural autoencoder, and bend its latent space while it sounds."
-SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
 
 
 def build(wanted: str | None = None) -> typer.Typer:
@@ -134,25 +132,9 @@ def window(
 
 def open_window(song: Path | None = None, model: str | None = None) -> None:
     """The window, if it can be had here."""
-    if sys.platform.startswith("linux") and not any(map(os.environ.get, SCREENS)):
-        # Qt would abort the process.
-        raise RtaeError("There is no screen to open the window on; `rtae --help` lists what can be done without one")
-    from rtae.gui.ahead import Ahead
+    from rtae.gui.begin import begin
 
-    found = find_source(song) if song is not None else None
-    ahead = Ahead()
-    try:
-        from rtae.gui.app import run
-
-        code = run(found, model, ahead)
-    except ImportError as error:
-        raise RtaeError(
-            f"The window cannot be opened: {error}. On Debian and Ubuntu install its libraries with: "
-            "apt install libegl1 libxkbcommon0 libxcb-cursor0 libfontconfig1 libdbus-1-3"
-        ) from None
-    finally:
-        ahead.close()
-    sys.exit(code)
+    sys.exit(begin(find_source(song) if song is not None else None, model))
 
 
 # By name, in the order in which help lists them.

@@ -5,6 +5,7 @@ Nothing is imported here that takes time, so that the process can be started fir
 
 from __future__ import annotations
 
+import gc
 import importlib
 import multiprocessing
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ def launch() -> Launched:
 
 def serve(connection: Connection) -> None:
     """See `rtae.host.serve`."""
+    gc.disable()  # it would look through all that is being imported, again and again; later it is off for good
     host = importlib.import_module("rtae.host")
     try:
         shared_name = connection.recv()

@@ -153,7 +153,8 @@ def window_table(minutes: float, target: Path | None) -> None:
         f"frames a second. A frame's work took {playing['slowest_frame_ms']:.0f} ms at most, the longest time between "
         f"two was {playing['longest_gap_ms']:.0f} ms. The window's thread was busy for "
         f"{playing['longest_block_ms']:.0f} ms at a stretch, at most, and for over 50 ms "
-        f"{playing['blocked_over_50_ms']} times in {clock(playing['seconds'])}"
+        f"{playing['blocked_over_50_ms']} times in {clock(playing['seconds'])}; the most that it worked at a stretch, "
+        f"without waiting for a processor, was {playing['longest_work_ms']:.0f} ms"
     )
     if target is not None:
         write_json(target, [{"start_seconds": start, "playing": playing}])

@@ -21,6 +21,7 @@ from rtae.audio.file import AudioReader, read_audio
 from rtae.demo import DEMO_PATH
 from rtae.engine import Engine
 from rtae.errors import AudioFileError, DisturbedError
+from rtae.gui.begin import SCREENS
 from rtae.metrics import METRICS
 from rtae.models import catalogue
 from rtae.nets.config import PRESETS, SMALL, TINY
@@ -185,7 +186,7 @@ def test_a_window_that_cannot_be_opened_is_explained(rtae, monkeypatch):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere there is always a screen")
 def test_a_window_without_a_screen_is_explained(rtae, monkeypatch):
-    for name in cli.SCREENS:
+    for name in SCREENS:
         monkeypatch.delenv(name, raising=False)
     done = rtae()
     assert done.code == 1

@@ -205,4 +205,17 @@ def test_a_long_stretch_of_work_is_counted(qapp, qtbot):
     stretches = Stretches()
     QTimer.singleShot(0, lambda: sleep(1.2 * BLOCKED_SECONDS))
     qtbot.waitUntil(lambda: stretches.blocked > 0)
-    assert stretches.longest > BLOCKED_SECONDS
+    assert stretches.longest > BLOCKED_SECONDS > stretches.work  # to sleep is no work
+
+
+def test_tabs_that_are_not_in_sight_are_made_once_the_window_is_ready_or_wanted(make, qtbot):
+    window = make()
+    start(window, qtbot)
+    assert "models" not in vars(window)
+    qtbot.waitUntil(lambda: "models" in vars(window) and "training" in vars(window))
+    assert window.docks["Models"].widget() is window.models
+    eager = make()
+    eager.show()
+    eager.docks["Train"].raise_()
+    qtbot.waitUntil(lambda: "training" in vars(eager))
+    assert eager.docks["Train"].widget() is eager.training
