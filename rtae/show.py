@@ -97,9 +97,11 @@ def rendering(source: Path, target: Path, engine: Engine, values: Snapshot, seco
     with shares(f"Rendering through {engine.model.spec.name}") as progress:
         result = render(source, target, engine, values, progress, second=second)
     seconds = result.samples / result.rate
+    speed = seconds / (perf_counter() - start)
     say(
         f"Wrote {result.path}: {clock(seconds)} at {result.rate} Hz, {result.channels} channel"
-        f"{'s' if result.channels > 1 else ''}, {seconds / (perf_counter() - start):.0f} times faster than real time"
+        f"{'s' if result.channels > 1 else ''}"
+        + (f", {speed:.0f} times faster than real time" if speed > 1 else "")  # not where starting took longest
     )
     say_notes(result, source)
 
