@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,6 +77,8 @@ def check_json(path: Path | None) -> None:
     """Find out before the work that figures can be written there. Raises AudioFileError."""
     if path is not None and (path.is_dir() or not path.name or not path.absolute().parent.is_dir()):
         raise AudioFileError(f"{path} cannot be written: it is a folder, or is in none; choose another --json")
+    if path is not None and not os.access(path.absolute().parent, os.W_OK | os.X_OK):
+        raise AudioFileError(f"{path} cannot be written: no permission; choose another --json")
 
 
 # -- playing and rendering -------------------------------------------------------------------------------------------
