@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from rtae.audio.output import folder_problem
 from rtae.errors import AudioFileError, ExportError, ModelError, TrainingError
+from rtae.models.catalogue import check_name
 from rtae.nets.autoencoder import Autoencoder
 from rtae.nets.config import NetConfig
 from rtae.nets.linear import LinearCode
@@ -41,7 +41,6 @@ SMALLEST_SHARE = 0.01  # of the largest deviation
 COMPONENT_DECIMALS = 7  # what is left out are rounding errors, which differ from machine to machine
 NOTES_MOST = 1 << 16  # bytes
 KEPT = (PAPER_FOLDER,)  # in a model's folder: what is no part of the model, and stays when it is replaced
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -54,9 +53,8 @@ class Exported:
 
 
 def check_target(name: str, into: Path, overwrite: bool) -> Path:
-    """The folder to write. Raises ExportError for a name that is none, and for a model that is there already."""
-    if not NAME.fullmatch(name):
-        raise ExportError(f"{name!r} cannot name a model: use letters, digits, dots, dashes and underscores")
+    """The folder to write. Raises ModelError for a name that is none, ExportError for a model that is there already."""
+    check_name(name)
     target = into / name
     if target.exists() and not target.is_dir():
         raise ExportError(f"{target} is a file; choose another --name, or move it away")
@@ -251,7 +249,7 @@ def export(
 
     data: the folder of songs, if it has moved since. notes: a Markdown file that goes into the card.
     keep_checkpoint: copy the run's checkpoint into the model's folder. say: told what is going on. show: given the
-    verification, passed or not. Raises ExportError, TrainingError or AudioFileError; then nothing was written.
+    verification, passed or not. Raises RtaeError, of whichever kind; then nothing was written.
     """
     target = check_target(name, into, overwrite)
     words = read_notes(notes) if notes else ""

@@ -163,7 +163,7 @@ def main() -> None:
     try:
         code = build(wanted)(standalone_mode=False)
     except RtaeError as error:
-        typer.echo(f"Error: {error}", err=True)
+        typer.echo(f"Error: {' '.join(str(error).splitlines())}", err=True)  # a name may hold a line break
         code = 1
     except UsageError as error:
         typer.echo(one_line(error), err=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,6 +77,8 @@ def check_json(path: Path | None) -> None:
     """Find out before the work that figures can be written there. Raises AudioFileError."""
     if path is not None and (path.is_dir() or not path.name or not path.absolute().parent.is_dir()):
         raise AudioFileError(f"{path} cannot be written: it is a folder, or is in none; choose another --json")
+    if path is not None and not os.access(path.absolute().parent, os.W_OK | os.X_OK):
+        raise AudioFileError(f"{path} cannot be written: no permission; choose another --json")
 
 
 # -- playing and rendering -------------------------------------------------------------------------------------------
@@ -97,9 +100,11 @@ def rendering(source: Path, target: Path, engine: Engine, values: Snapshot, seco
     with shares(f"Rendering through {engine.model.spec.name}") as progress:
         result = render(source, target, engine, values, progress, second=second)
     seconds = result.samples / result.rate
+    speed = seconds / (perf_counter() - start)
     say(
         f"Wrote {result.path}: {clock(seconds)} at {result.rate} Hz, {result.channels} channel"
-        f"{'s' if result.channels > 1 else ''}, {seconds / (perf_counter() - start):.0f} times faster than real time"
+        f"{'s' if result.channels > 1 else ''}"
+        + (f", {speed:.0f} times faster than real time" if speed > 1 else "")  # not where starting took longest
     )
     say_notes(result, source)
 

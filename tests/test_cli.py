@@ -578,6 +578,7 @@ WRONG = {
     "too many channels": (("render", "nine.wav", "out.flac"), "9 channels; allowed are 1 to 8"),
     # the model
     "unknown model": ((*RENDER, "out.wav", "-m", "nosuch"), "No model 'nosuch'; there are mine, other"),
+    "a model's name of two lines": ((*RENDER, "out.wav", "-m", "a\nb"), "No model 'a"),
     "folder without a model": ((*RENDER, "out.wav", "-m", "songs"), "songs holds no model"),
     "a hop without room": ((*RENDER, "out.wav", "--hop", "110250"), "do not fit a window of 110250"),
     "play without a model": (("play", "good.wav", "-m", "nosuch"), "No model 'nosuch'; there are mine, other"),
@@ -600,6 +601,7 @@ WRONG = {
     "export a file": (("export", "file", "--name", "x"), "is not a checkpoint of this program"),
     "export a bad name": (("export", "nowhere", "--name", "../x"), "'../x' cannot name a model"),
     "export no name": (("export", "nowhere", "--name", ""), "'' cannot name a model"),
+    "export a name that Windows keeps": (("export", "nowhere", "--name", "CON"), "'CON' cannot name a model"),
     "export over a model": (("export", "nowhere", "--name", "mine"), "choose another --name, or add --overwrite"),
 }
 TRAIN = ("--out", "run", "--steps", "1", *QUICK)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
@@ -678,6 +678,37 @@ def test_a_training_that_diverges_stops_with_advice(material, tmp_path, monkeypa
     with pytest.raises(TrainingError, match=r"risen from \S+ to \S+ by step \d: .* lower --learning-rate than 0.01"):
         train(replace(QUICK, validate_every=100), material, tmp_path / "run")
     assert len(calls) < 8
+
+
+def test_a_run_whose_previews_cannot_be_written_says_so(material, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "previews").touch()
+    with pytest.raises(TrainingError, match=r"previews cannot be written \(.*go on with --resume"):
+        train(QUICK, material, run)
+    assert leftovers(run) == []
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_and_no_part_of_another(material, tmp_path, monkeypatch):
+    def fail(tensors, path, metadata):
+        path.write_bytes(b"half")
+        raise SafetensorError("No space left on device")
+
+    run = tmp_path / "run"
+    train(QUICK, material, run)
+    before = (run / CHECKPOINT_FILE).read_bytes()
+    monkeypatch.setattr("rtae.training.checkpoint.save_file", fail)
+    with pytest.raises(TrainingError, match=rf"{CHECKPOINT_FILE} cannot be written \(No space left on device\)"):
+        train(replace(QUICK, steps=9), material, run, resume=True)
+    assert (run / CHECKPOINT_FILE).read_bytes() == before
+    assert leftovers(run) == []
+
+
+@pytest.mark.parametrize("record", ["[]", '{"training": 3, "held_out": []}', "{", '"x"'])
+def test_a_run_whose_record_is_broken_can_be_continued(material, tmp_path, record):
+    train(QUICK, material, tmp_path / "run")
+    (tmp_path / "run" / DATA_FILE).write_text(record)
+    assert train(replace(QUICK, steps=9), material, tmp_path / "run", resume=True).step == 9
 
 
 # -- the folder of songs -----------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ Never a pickle. Written beside and renamed, so an interrupted run leaves the las
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 from dataclasses import asdict, dataclass
@@ -45,14 +46,19 @@ class Checkpoint:
     earlier_seconds: float = 0.0
 
     def save(self, folder: Path, alone: bool = False) -> None:
-        """Write `checkpoint.safetensors` and, unless `alone`, `config.json` into the folder of a run."""
+        """Write `checkpoint.safetensors` and, unless `alone`, `config.json` into a run's folder. Raises OSError."""
         groups = {"model": self.model, "average": self.average, "optimizer": self.optimizer}
         tensors = {f"{group}/{name}": t.contiguous() for group, named in groups.items() for name, t in named.items()}
         facts = {"format": FORMAT, "step": self.step, "seconds": self.seconds, "config": asdict(self.config)}
         facts |= {"earlier_steps": self.earlier_steps, "earlier_seconds": self.earlier_seconds}
         beside = folder / (CHECKPOINT_FILE + ".part")
-        save_file(tensors, beside, metadata={"rtae": json.dumps(facts)})
-        beside.replace(folder / CHECKPOINT_FILE)
+        try:
+            save_file(tensors, beside, metadata={"rtae": json.dumps(facts)})
+            beside.replace(folder / CHECKPOINT_FILE)
+        except SafetensorError as error:  # a full disk
+            raise OSError(errno.EIO, str(error), str(folder / CHECKPOINT_FILE)) from None
+        finally:
+            beside.unlink(missing_ok=True)
         if not alone:
             self.config.save(folder)
 

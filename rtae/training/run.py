@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from rtae.audio.output import AudioWriter
-from rtae.errors import TrainingError
+from rtae.errors import RtaeError, TrainingError
 from rtae.nets.autoencoder import Autoencoder
 from rtae.nets.linear import LinearCode
 from rtae.spec import LINEAR_FILE
@@ -237,12 +237,13 @@ def check_same_songs(run: Path, record: dict[str, Any]) -> None:
     """Raise TrainingError where a run is continued with other songs: neither exact nor well described."""
     try:
         before = json.loads((run / DATA_FILE).read_text())
-    except (OSError, ValueError):
+        songs = {key: [str(name) for name in before[key]] for key in ("training", "held_out")}
+    except (OSError, ValueError, KeyError, TypeError):
         return  # a checkpoint alone can be continued
     for key, what in (("training", "trains on"), ("held_out", "holds out")):
-        if before.get(key) != record[key]:
+        if songs[key] != record[key]:
             raise TrainingError(
-                f"This run {what} {len(before.get(key) or ())} songs, which are not the {len(record[key])} that are "
+                f"This run {what} {len(songs[key])} songs, which are not the {len(record[key])} that are "
                 "found now: give it the same folders, or start another run with --from"
             )
 
@@ -259,6 +260,20 @@ def start_folder(run: Path, linear: LinearCode, record: dict[str, Any], fresh: b
         beside.replace(run / DATA_FILE)
     except OSError as error:
         raise TrainingError(f"The folder {run} cannot be made: {error.strerror}. Choose another --out") from None
+
+
+@contextmanager
+def disk_errors(run: Path) -> Iterator[None]:
+    """TrainingError in place of what the system says where a file of the run cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, RtaeError):
+            raise
+        raise TrainingError(
+            f"{error.filename or run} cannot be written ({error.strerror or error}). The last checkpoint is kept: mend "
+            "that, and go on with --resume"
+        ) from None
 
 
 @contextmanager
@@ -345,7 +360,7 @@ def train(
     first = module.step * config.batch
     crops = Crops(training, config.crop, FOREVER - first, config.seed, config.gain_db, first)
     keeper = Keeper(run, report, stop)
-    with quiet_lightning(), interruptible(stop), keeper.watched():
+    with quiet_lightning(), interruptible(stop), keeper.watched(), disk_errors(run):
         trainer = lightning.Trainer(
             accelerator="cpu",
             max_epochs=1,
