@@ -58,6 +58,12 @@ def bar(*columns: Any) -> Iterator[Progress]:
 
 
 def write_json(path: Path, content: object) -> None:
+    """Write figures, and say so. Raises AudioFileError."""
+    save_json(path, content)
+    say(f"Wrote {path}")
+
+
+def save_json(path: Path, content: object) -> None:
     """Write figures beside the target and rename; what is not finite is null. Raises AudioFileError."""
     beside = path.with_name(path.name + ".part")
     try:
@@ -67,7 +73,6 @@ def write_json(path: Path, content: object) -> None:
         raise AudioFileError(f"{path} cannot be written ({error.strerror}); choose another --json") from None
     finally:
         beside.unlink(missing_ok=True)
-    say(f"Wrote {path}")
 
 
 def jsonable(content: Any) -> Any:
@@ -223,20 +228,24 @@ def live_bench_table(names: Sequence[str], minutes: float, blocks: Sequence[int]
     check_json(target)
     chosen = [find(name) for name in names] or list(available().values())
     results: list[LiveBench] = []
+    said = 0.0
     with until_ctrl_c() as stop, bar(BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn()) as progress:
         task = progress.add_task("Starting", total=60 * minutes * len(blocks))
         for number, block in enumerate(blocks):
 
             def report(seconds: float, streams: Sequence[Dropouts], number: int = number, block: int = block) -> None:
-                flags = ", ".join(f"{stream.name} {stream.flags}" for stream in streams)
-                progress.update(
-                    task,
-                    completed=60 * minutes * number + seconds,
-                    description=escape(f"blocks of {block}; dropouts so far: {flags}"),
-                )
+                nonlocal said
+                line = f"blocks of {block}; dropouts so far: " + ", ".join(f"{s.name} {s.flags}" for s in streams)
+                done = 60 * minutes * number + seconds
+                progress.update(task, completed=done, description=escape(line))
+                if not console.is_terminal and done >= said + 60:
+                    said = 60 * (done // 60)
+                    say(f"{said / 60:.0f} of {minutes * len(blocks):g} minutes: {line}")
 
             if not stop.is_set():
                 results.append(live_bench(chosen, block, 60 * minutes, stop, report, notify=say))
+                if target is not None:  # after each one, since they take long
+                    save_json(target, [result.to_dict() for result in results])
     print_dropouts(results)
     if target is not None:
         write_json(target, [result.to_dict() for result in results])
