@@ -52,6 +52,12 @@ def bar(*columns: Any) -> Iterator[Progress]:
 
 
 def write_json(path: Path, content: object) -> None:
+    """Write figures, and say so. Raises AudioFileError."""
+    save_json(path, content)
+    say(f"Wrote {path}")
+
+
+def save_json(path: Path, content: object) -> None:
     """Write figures beside the target and rename; what is not finite is null. Raises AudioFileError."""
     beside = path.with_name(path.name + ".part")
     try:
@@ -61,7 +67,6 @@ def write_json(path: Path, content: object) -> None:
         raise AudioFileError(f"{path} cannot be written ({error.strerror}); choose another --json") from None
     finally:
         beside.unlink(missing_ok=True)
-    say(f"Wrote {path}")
 
 
 def jsonable(content: Any) -> Any:

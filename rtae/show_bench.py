@@ -13,7 +13,7 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from rtae import show
-from rtae.show import bar, check_json, clock, say, write_json
+from rtae.show import bar, check_json, clock, save_json, say, write_json
 
 if TYPE_CHECKING:
     from rtae.live_bench import Dropouts, LiveBench
@@ -71,20 +71,24 @@ def live_bench_table(names: Sequence[str], minutes: float, blocks: Sequence[int]
     check_json(target)
     chosen = [find(name) for name in names] or list(available().values())
     results: list[LiveBench] = []
+    said = 0.0
     with until_ctrl_c() as stop, bar(BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn()) as progress:
         task = progress.add_task("Starting", total=60 * minutes * len(blocks))
         for number, block in enumerate(blocks):
 
             def report(seconds: float, streams: Sequence[Dropouts], number: int = number, block: int = block) -> None:
-                flags = ", ".join(f"{stream.name} {stream.flags}" for stream in streams)
-                progress.update(
-                    task,
-                    completed=60 * minutes * number + seconds,
-                    description=escape(f"blocks of {block}; dropouts so far: {flags}"),
-                )
+                nonlocal said
+                line = f"blocks of {block}; dropouts so far: " + ", ".join(f"{s.name} {s.flags}" for s in streams)
+                done = 60 * minutes * number + seconds
+                progress.update(task, completed=done, description=escape(line))
+                if not show.console.is_terminal and done >= said + 60:
+                    said = 60 * (done // 60)
+                    say(f"{said / 60:.0f} of {minutes * len(blocks):g} minutes: {line}")
 
             if not stop.is_set():
                 results.append(live_bench(chosen, block, 60 * minutes, stop, report, notify=say))
+                if target is not None:  # after each one, since they take long
+                    save_json(target, [result.to_dict() for result in results])
     print_dropouts(results)
     if target is not None:
         write_json(target, [result.to_dict() for result in results])

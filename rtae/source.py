@@ -101,6 +101,13 @@ class FileSource:
         """See `Source`."""
         return self.place / self.rate
 
+    @property
+    def trouble(self) -> str:
+        """Why it ended before its end, in words; empty if it did not."""
+        if not self.ended:
+            return ""
+        return self.error or (f"{self.name} ends earlier than it says, or is damaged" if self.reader.truncated else "")
+
     def seek(self, seconds: float) -> None:
         """See `Source`."""
         own = self.reader.rate

@@ -31,7 +31,7 @@ from rtae.runtime import OnnxModel
 from rtae.session import Session
 from rtae.setup import DREAM, HUNG, MICROPHONE, SOURCES, Setup
 from rtae.shared import SharedState
-from rtae.source import open_source
+from rtae.source import FileSource, Source, open_source
 from rtae.spec import ModelSpec
 from rtae.tune import smallest_hop
 
@@ -60,6 +60,7 @@ class Upkeep:
         self.lost = ""
         self.recording: tuple[Recorder, bool] | None = None  # what goes on when a lost device is back; and if dry
         self.ducked = 0
+        self.broken: Source | None = None  # a song of which was said that it ended too early
         self.delays_at = self.reopen_at = 0.0
         self.forget_delays()
         self.performed: Setup | None = None  # what a performance is played on
@@ -112,7 +113,7 @@ class Upkeep:
             self.stream, self.session, self.lost = stream, session, ""  # the worker's thread takes notice meanwhile
             sleep(max(0.0, even_at - monotonic()))
             if live and setup.guard:
-                session.guard = Guard(stream.rate, *self.loop_delays(session, stream))
+                session.guard, self.ducked = Guard(stream.rate, *self.loop_delays(session, stream)), 0
             self.go_on_recording(session)
             feed.armed = True
         except BaseException:
@@ -182,6 +183,9 @@ class Upkeep:
         elif session is not None and session.recorder is not None and session.recorder.error is not None:
             self.notify(str(session.recorder.error))
             session.recorder = None
+        elif session is not None and session.first is not self.broken and trouble_of(session.first):
+            self.broken = session.first
+            self.notify(trouble_of(session.first))
         elif session is not None and session.performed is not None and not self.told:
             self.told = True
             self.notify("The performance ended here, where the song was left; what was played until then can be saved")
@@ -257,6 +261,11 @@ class Upkeep:
             except Exception as error:  # a defect; silence without a word would be the worst of answers
                 self.notify(f"The audio process failed ({type(error).__name__}: {error})")
                 os._exit(FAILED)
+
+
+def trouble_of(source: Source | None) -> str:
+    """Why a song ended before its end; empty if it did not, or is none."""
+    return source.trouble if isinstance(source, FileSource) else ""
 
 
 def pinned(setup: Setup) -> Setup:

@@ -20,7 +20,7 @@ from rtae import __version__, cli, evaluate, show, show_training
 from rtae.audio.file import AudioReader, read_audio
 from rtae.demo import DEMO_PATH
 from rtae.engine import Engine
-from rtae.errors import AudioFileError, DisturbedError
+from rtae.errors import AudioFileError, DeviceError, DisturbedError
 from rtae.gui.begin import SCREENS
 from rtae.metrics import METRICS
 from rtae.models import catalogue
@@ -1063,6 +1063,29 @@ def test_live_bench_prints_a_table_and_writes_figures(work, rtae, monkeypatch):
     assert figures[0]["streams"][1]["late"] == 345
     rtae("bench", "--live")
     assert seen[2:] == [(["mine", "other"], 256, 600), (["mine", "other"], 512, 600)]
+
+
+def test_a_live_bench_says_where_it_is_and_keeps_what_it_has(work, rtae, monkeypatch):
+    def run(folders, block, seconds, stop, progress, notify):
+        if block == 128:
+            assert [entry["block"] for entry in json.loads(Path("figures.json").read_text())] == [64]
+            raise DeviceError("the device is gone")
+        for second in range(1, 181, 2):
+            progress(second, streams)
+        return live_bench.LiveBench("card", 44_100, block, 100.0, 180.0, streams)
+
+    from rtae import live_bench
+
+    streams = (live_bench.Dropouts("pass-through", 7), live_bench.Dropouts("mine", 2, 345, 6, 0.125, 1))
+    monkeypatch.setattr(live_bench, "live_bench", run)
+    done = rtae("bench", "--live", "--minutes=3", "--blocks=64,128", "mine", "--json", "figures.json")
+    assert done.code == 1
+    assert [line.split(" minutes")[0] for line in done.out.splitlines() if "dropouts so far" in line] == [
+        "1 of 6",
+        "2 of 6",
+    ]
+    assert "1 of 6 minutes: blocks of 64; dropouts so far: pass-through 7, mine 2" in done.out
+    assert len(json.loads(Path("figures.json").read_text())) == 1  # ten minutes are not to be lost
 
 
 def test_what_a_live_bench_has_when_it_is_stopped(work, rtae, monkeypatch):

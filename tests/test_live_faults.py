@@ -3,6 +3,7 @@
 Each test has a sound server of its own. What is heard is recorded from the monitor of its sink.
 """
 
+import copy
 import os
 import resource
 import shutil
@@ -11,24 +12,31 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 from stage import Ear
 
 from rtae.audio.file import read_audio
 from rtae.audio.output import AudioWriter
 from rtae.client import Client
+from rtae.engine import Engine
 from rtae.errors import DeviceError
+from rtae.export.graph import decoder_graph
+from rtae.models.catalogue import shipped_folder
 from rtae.nets.config import SMALL, TINY
 from rtae.params import Snapshot
+from rtae.runtime import OnnxModel
 from rtae.setup import Setup
 
 RATE = 44_100
 PATIENCE_SECONDS = 60.0  # a busy machine takes long to start a process
 BACK_SECONDS = 2.0  # until a killed audio process plays again, on a machine with nothing else to do; measured 1.1
 GAP_SECONDS = 0.05  # when models are swapped; measured 0.01
+STEP_ATOL = 1e-3  # full scale; what two passes of the song may differ by
 DRY = Snapshot().replace(mix=0)
 
 
@@ -259,12 +267,13 @@ def test_the_song_is_deleted_while_it_plays(client, folder, tmp_path):
     wait_for(lambda: client.status().ended)
 
 
-def test_the_song_is_cut_short_while_it_plays(client, folder, tmp_path):
+def test_the_song_is_cut_short_while_it_plays(client, folder, tmp_path, heard):
     song = shutil.copy(folder / "song.wav", tmp_path / "short.wav")
     client.configure(Setup(model=str(folder / "small"), source=str(song), playing=True))
     wait_for(lambda: client.status().position > 0.3)
     os.truncate(song, 600_000)
     wait_for(lambda: client.status().ended)
+    wait_for(lambda: said(heard, "short.wav", "ends earlier than it says"))
 
 
 def test_samples_that_are_no_numbers(client, tmp_path, folder, sound_server):
@@ -299,6 +308,67 @@ def test_parameters_hammered_at_1_khz(playing):
     thread.join()
     assert playing.status().late == late
     assert playing.restarts == 0
+
+
+def test_two_at_once_on_one_device(playing, folder, heard):
+    with Client(heard.append) as other:
+        other.configure(Setup(model=str(folder / "tiny"), source=str(folder / "song.wav"), playing=True))
+        goes_on(other)
+        goes_on(playing)
+        os.kill(other.facts()["pid"], signal.SIGKILL)  # what happens to the one is nothing to the other
+        goes_on(playing)
+        wait_for(lambda: other.restarts == 1 and other.status().position > 0.5)
+    assert playing.restarts == 0
+    goes_on(playing)
+
+
+@pytest.fixture(scope="module")
+def broken_model(tmp_path_factory, files_of, store_model):
+    """Its decoder answers with what is no number."""
+    good = files_of(SMALL)
+    net = copy.deepcopy(good.net)
+    with torch.no_grad():
+        for values in net.decoder.parameters():
+            values.fill_(float("nan"))
+    broken = SimpleNamespace(**{**vars(good), "net": net, "decoder": decoder_graph(net, good.std)})
+    return store_model(tmp_path_factory.mktemp("broken") / "nan", broken)
+
+
+def test_a_model_that_answers_with_no_numbers(playing, folder, broken_model, tmp_path, sound_server):
+    playing.set(Snapshot().replace(output_gain=-20))
+    ear = Ear(sound_server, tmp_path / "raw")
+    playing.model(str(broken_model))
+    wait_for(lambda: playing.status().broken > 0)
+    goes_on(playing)
+    playing.set(DRY)  # the song itself is still there
+    wait_for(lambda: playing.status().output_peak > 0.1)
+    playing.model(str(folder / "small"))
+    wait_for(lambda: playing.status().broken == 0)  # the count is that of an engine
+    goes_on(playing)
+    sound = ear.stop()
+    assert np.isfinite(sound).all()
+    assert np.abs(sound).max() <= 1.0
+    assert playing.restarts == 0
+
+
+def test_trained_models_are_swapped_without_a_click(client, folder, tmp_path, sound_server):
+    song, names = folder / "song.wav", ("tiny", "small", "tiny")
+    client.set(Snapshot())
+    client.configure(Setup(model=str(shipped_folder() / "small"), source=str(song), playing=True))
+    ear = Ear(sound_server, tmp_path / "raw")
+    for name in names:
+        goes_on(client, 0.7)
+        client.model(str(shipped_folder() / name))
+    goes_on(client, 0.7)
+    assert client.status().late == 0
+    sound = ear.stop()
+    alone = []
+    for name in set(names):
+        engine = Engine(OnnxModel.load(shipped_folder() / name))
+        engine.prepare(RATE, 2)
+        alone.append(engine.process(read_audio(song)[0][:, : 3 * RATE], Snapshot())[0, RATE:])
+    assert np.abs(alone[0] - alone[1]).max() > 0.01  # they sound different
+    assert np.abs(np.diff(sound)).max() <= np.abs(np.diff(alone)).max() + STEP_ATOL
 
 
 def test_a_model_is_swapped_without_a_gap_or_a_click(playing, folder, tmp_path, sound_server):

@@ -1,17 +1,21 @@
 """What is done about devices that go away or fall behind, with devices that do what the test says."""
 
+import os
 import threading
 from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from rtae import upkeep
+from rtae.audio.output import AudioWriter
 from rtae.errors import DeviceError
 from rtae.guard import Guard
 from rtae.nets.config import TINY
 from rtae.setup import Setup
+from rtae.source import FileSource
 from rtae.upkeep import DELAYS_SECONDS, GROWN_SECONDS, REOPEN_SECONDS, Upkeep
 
 RATE = 44_100
@@ -48,6 +52,7 @@ class FakeUpkeep(Upkeep):
         self.stream = SimpleNamespace(name=setup.output or "default", rate=RATE, round_trip=ROUND_TRIP, failed="")
         self.session = SimpleNamespace(
             microphone=True,
+            first=None,
             rate=RATE,
             guard=Guard(RATE, 20_000, self.lag_of(ROUND_TRIP)),
             feed=SimpleNamespace(lead=1000),
@@ -146,3 +151,18 @@ def test_a_device_that_falls_behind_ever_again_is_opened_ever_more_rarely(runnin
     apart = [after - before for before, after in pairwise(times)]
     for pause, doubled in zip(apart, (1, 2, 4), strict=True):
         assert pause == pytest.approx(doubled * REOPEN_SECONDS[0], abs=2.1 * DELAYS_SECONDS)
+
+
+# -- a song that breaks ----------------------------------------------------------------------------------------------
+def test_a_song_that_ended_before_its_end_is_said_once(running, clock, tmp_path):
+    song = tmp_path / "song.wav"
+    with AudioWriter(song, RATE, 1) as out:
+        out.write(np.full((1, RATE), 0.1, np.float32))
+    running.session.first = FileSource(song, RATE, 1)
+    os.truncate(song, RATE)
+    look(running, clock, 1)
+    assert running.said == []
+    running.session.first.read(2 * RATE)
+    look(running, clock, 3)
+    assert running.said == [f"{song} ends earlier than it says, or is damaged"]
+    running.session.first.close()
