@@ -9,7 +9,7 @@ from time import monotonic
 import numpy as np
 from PySide6.QtCore import QByteArray, Qt
 from PySide6.QtGui import QAction, QCloseEvent, QDragEnterEvent, QDropEvent, QKeySequence
-from PySide6.QtWidgets import QDockWidget, QFileDialog, QInputDialog, QMainWindow, QMenu, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QDockWidget, QFileDialog, QInputDialog, QMainWindow, QMenu, QVBoxLayout, QWidget
 
 from rtae.demo import DEMO_PATH
 from rtae.setup import MICROPHONE, SOURCES
@@ -163,7 +163,7 @@ class MainWindow(QMainWindow):
         for number, (name, dock) in enumerate(self.docks.items(), 1):
             self._add(view, f"Show {name.lower()}", f"Ctrl+{number}", dock.raise_)
         help_menu = bar.addMenu("&Help")
-        self._add(help_menu, "Keys and mouse", "F1", lambda: KeysDialog(self.keys, self).exec())
+        self._add(help_menu, "Keys and mouse", "F1", lambda: show(KeysDialog(self.keys, self)))
 
     def _connect(self) -> None:
         ask = self.controller
@@ -274,7 +274,7 @@ class MainWindow(QMainWindow):
 
     def choose_device(self) -> None:
         """The sound device."""
-        DeviceDialog(self.controller, self).exec()
+        show(DeviceDialog(self.controller, self))
 
     def choose_osc(self) -> None:
         """The port."""
@@ -344,6 +344,15 @@ class MainWindow(QMainWindow):
         else:
             self.controller.notice.emit(f"{path} is a folder and no model; drop a song, or a model's folder", True)
 
+    def focusNextPrevChild(self, forward: bool) -> bool:
+        """Tab leaves out what lies behind another dock: Qt has it for visible."""
+        while moved := super().focusNextPrevChild(forward):
+            focus = self.focusWidget()
+            behind = [dock for dock in self.docks.values() if dock.visibleRegion().isEmpty()]
+            if not any(dock.isAncestorOf(focus) for dock in behind):
+                break
+        return moved
+
     def _restore(self) -> None:
         for key, restore in (("geometry", self.restoreGeometry), ("state", self.restoreState)):
             value = self.controller.settings.value(key)
@@ -365,6 +374,12 @@ class MainWindow(QMainWindow):
         self.transport.close_tasks()
         self.controller.close()
         super().closeEvent(event)
+
+
+def show(dialog: QDialog) -> None:
+    """Until it is closed; nothing of it is left then."""
+    dialog.exec()
+    dialog.deleteLater()
 
 
 def with_suffix(name: str, suffix: str) -> str:
