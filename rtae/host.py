@@ -33,6 +33,7 @@ from rtae.feed import FADE_SECONDS, Feed
 from rtae.guard import Guard
 from rtae.measuring import measure, respond
 from rtae.params import Snapshot
+from rtae.performance import Log
 from rtae.performance import save as save_performance
 from rtae.prior import Dream, load_network
 from rtae.runtime import OnnxModel
@@ -69,7 +70,8 @@ class Server:
         self.recording: tuple[Recorder, bool] | None = None  # what goes on when a lost device is back; and if dry
         self.ducked = 0
         self.guard_at = 0.0
-        self.performed: Setup | None = None  # what a performance is played on
+        self.performed: Setup | None = None  # what a performance is played on, and by which session: it may outlive it
+        self.performer: Session | None = None
         self.told = True  # that it ended by itself
         self.tap: Callable[[FloatArray, FloatArray | None], None] | None = None  # hears, and adds to, what is played
         self.stopping = threading.Event()
@@ -209,16 +211,16 @@ class Server:
         if setup.source in SOURCES:
             raise ParameterError("A performance needs a song: open one; what a microphone hears cannot be replayed")
         session.begin_performance()
-        self.performed, self.told = setup, False
+        self.performed, self.performer, self.told = setup, session, False
 
     def stop_performing(self, path: str) -> float:
         """Write the performance to a file; answers with its seconds. Raises PresetError."""
-        session, _ = self.ready()
+        session, setup = self.performer, self.performed
+        if session is None or setup is None:
+            raise ParameterError("No performance is being recorded; begin one first")
         with session.lock:
             session.end_performance()
-        if session.performed is None or self.performed is None:
-            raise ParameterError("No performance is being recorded; begin one first")
-        (log, length), setup = session.performed, self.performed
+            log, length = session.performed or (Log(), 0)
         done = log.finish(
             length,
             song=setup.source,
@@ -232,7 +234,7 @@ class Server:
             second_start_seconds=session.starts[1],
         )
         save_performance(Path(path), done)
-        session.performed = None  # only now: what could not be saved can be saved elsewhere
+        self.performed = self.performer = None  # only now: what could not be saved can be saved elsewhere
         self.told = True
         return length / session.rate
 
@@ -355,6 +357,9 @@ class Server:
     def drop_session(self) -> None:
         """Let go of everything that is open; a recording is kept, to go on with whatever is opened next."""
         session, self.session = self.session, None
+        if session is not None:
+            with session.lock:
+                session.end_performance()
         if session is not None and session.recorder is not None:
             with session.lock:
                 if session.open > 0:
@@ -383,7 +388,7 @@ class Server:
         elif session is not None and session.recorder is not None and session.recorder.error is not None:
             self.notify(str(session.recorder.error))
             session.recorder = None
-        elif session is not None and session.performed is not None and not self.told:
+        elif self.performer is not None and self.performer.performed is not None and not self.told:
             self.told = True
             self.notify("The performance ended here, where the song was left; what was played until then can be saved")
         elif session is not None and session.guard is not None and session.guard.count > self.ducked:
