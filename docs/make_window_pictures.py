@@ -19,7 +19,8 @@ from PySide6.QtWidgets import QApplication
 
 from rtae.demo import DEMO_PATH
 from rtae.gui import theme
-from rtae.gui.controller import Controller, first_setup
+from rtae.gui.controller import Controller
+from rtae.gui.kept import first_setup
 from rtae.gui.main_window import MainWindow
 from rtae.setup import Setup
 

@@ -9,8 +9,8 @@ from typing import Any
 from rtae.spec import ModelSpec
 
 
-def card(spec: ModelSpec) -> str:
-    """The text of a model's card."""
+def card(spec: ModelSpec, notes: str = "") -> str:
+    """The text of a model's card. notes: Markdown of the model's maker, after the first facts."""
     training, reach = spec.training, spec.reach
     ratio = spec.stride / spec.latent_dim
     lines = [
@@ -32,7 +32,9 @@ def card(spec: ModelSpec) -> str:
     if spec.components:
         share = sum(training["component_share"])
         lines += [f"| principal components | {len(spec.components)}, {share:.0%} of the variance of the latents |"]
-    lines += [f"| licence | {spec.licence} |", "", "## Training", ""]
+    lines += [f"| licence | {spec.licence} |", ""]
+    lines += [notes.strip(), ""] if notes.strip() else []
+    lines += ["## Training", ""]
     lines += training_lines(training)
     lines += ["", "## Proof of the export", "", "| check | largest difference | allowed |", "|---|---:|---:|"]
     lines += [f"| {c['name']} | {c['value']:.2g} | {c['limit']:.2g} |" for c in spec.verification["checks"]]
@@ -54,9 +56,13 @@ def training_lines(training: dict[str, Any]) -> list[str]:
         "mse": "mean squared error",
         "paper-vae": "sum of squared errors and KL divergence",
     }
+    earlier = ""
+    if training.get("earlier_steps"):
+        earlier = f", after {training['earlier_steps']} steps in {training['earlier_minutes']:.0f} minutes of the runs "
+        earlier += "that it was started from"
     return [
         f"{training['steps']} steps in {training['minutes']:.0f} minutes on {training['audio_minutes']:.0f} minutes of "
-        f"audio in {training['tracks']} files; loss: {loss[training['loss']]}.",
+        f"audio in {training['tracks']} files{earlier}; loss: {loss[training['loss']]}.",
         "",
         f"On {training['held_out_tracks']} held-out tracks: SI-SDR {training['si_sdr_db']:.2f} dB (the best linear "
         f"code of this size: {training['linear_si_sdr_db']:.2f} dB), multi-resolution STFT distance "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Sequence
@@ -16,18 +15,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rtae.audio.output import folder_problem
 from rtae.errors import AudioFileError, ExportError, ModelError, TrainingError
 from rtae.nets.autoencoder import Autoencoder
 from rtae.nets.config import NetConfig
 from rtae.nets.linear import LinearCode
 from rtae.nets.reach import computed_reach
 from rtae.runtime import OnnxModel
-from rtae.spec import CARD_FILE, COMPONENTS, DECODER_FILE, ENCODER_FILE, LINEAR_FILE, SPEC_FILE, ModelSpec
-from rtae.training.checkpoint import Checkpoint
-from rtae.training.data import Track, survey
+from rtae.spec import CARD_FILE, COMPONENTS, DECODER_FILE, ENCODER_FILE, LINEAR_FILE, PAPER_FOLDER, SPEC_FILE, ModelSpec
+from rtae.training.checkpoint import Checkpoint, first_line
+from rtae.training.data import DATA_FILE, Track, middle, survey
 from rtae.training.losses import quality, spectral_distance
-from rtae.training.module import first_line
-from rtae.training.run import DATA_FILE, middle
 
 from .card import card
 from .graph import decoder_graph, encoder_graph
@@ -41,6 +39,8 @@ QUALITY_SECONDS = 10
 SMALLEST_STD = 1e-6
 SMALLEST_SHARE = 0.01  # of the largest deviation
 COMPONENT_DECIMALS = 7  # what is left out are rounding errors, which differ from machine to machine
+NOTES_MOST = 1 << 16  # bytes
+KEPT = (PAPER_FOLDER,)  # in a model's folder: what is no part of the model, and stays when it is replaced
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -60,12 +60,9 @@ def check_target(name: str, into: Path, overwrite: bool) -> Path:
     target = into / name
     if target.exists() and not target.is_dir():
         raise ExportError(f"{target} is a file; choose another --name, or move it away")
-    try:
-        into.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ExportError(f"The folder {into} cannot be made ({error.strerror}); choose another --into") from None
-    if not os.access(into, os.W_OK | os.X_OK):
-        raise ExportError(f"No permission to write in {into}; choose another --into")
+    problem = folder_problem(into)
+    if problem:
+        raise ExportError(f"{problem}; choose another --into")
     if target.exists() and not overwrite:
         raise ExportError(f"There is a model in {target} already; choose another --name, or add --overwrite")
     return target
@@ -74,6 +71,11 @@ def check_target(name: str, into: Path, overwrite: bool) -> Path:
 def load_network(run: Path) -> tuple[Checkpoint, Autoencoder]:
     """The averaged network of a run, in evaluation mode."""
     checkpoint = Checkpoint.load(run)
+    if checkpoint.config.net.placed:
+        raise ExportError(
+            f"The decoder in {run} puts values where its encoder's pool found them, and a latent that is played has no "
+            "places to give: export another decoder of the comparison"
+        )
     net = Autoencoder(checkpoint.config.net)
     try:
         net.load_state_dict(checkpoint.average)
@@ -219,6 +221,8 @@ def training_facts(
     return {
         "steps": checkpoint.step,
         "minutes": round(checkpoint.seconds / 60, 1),
+        "earlier_steps": checkpoint.earlier_steps,
+        "earlier_minutes": round(checkpoint.earlier_seconds / 60, 1),
         "loss": checkpoint.config.loss,
         "tracks": len(record["training"]),
         "audio_minutes": record["minutes"],
@@ -238,16 +242,19 @@ def export(
     data: Path | None = None,
     licence: str = "not stated",
     overwrite: bool = False,
+    notes: Path | None = None,
+    keep_checkpoint: bool = False,
     say: Callable[[str], None] = lambda _: None,
     show: Callable[[Verification], None] = lambda _: None,
 ) -> Exported:
     """Export the checkpoint of a run as the model `into`/`name`.
 
-    data: the folder of songs, if it has moved since. say: told what is going on. show: given the verification,
-    passed or not. Raises ExportError, TrainingError or
-    AudioFileError; then nothing was written.
+    data: the folder of songs, if it has moved since. notes: a Markdown file that goes into the card.
+    keep_checkpoint: copy the run's checkpoint into the model's folder. say: told what is going on. show: given the
+    verification, passed or not. Raises ExportError, TrainingError or AudioFileError; then nothing was written.
     """
     target = check_target(name, into, overwrite)
+    words = read_notes(notes) if notes else ""
     checkpoint, net = load_network(run)
     linear = read_linear(run, net.config)
     say("reading the songs that it was trained on")
@@ -266,11 +273,26 @@ def export(
     training["component_share"] = statistics.component_share.round(4).tolist()
     spec = replace(spec, verification=verification.to_dict(), training=training)
     files = {ENCODER_FILE: encoder, DECODER_FILE: decoder}
-    write(target, {**files, SPEC_FILE: spec.to_json().encode(), CARD_FILE: card(spec).encode()}, linear)
+    files |= {SPEC_FILE: spec.to_json().encode(), CARD_FILE: card(spec, words).encode()}
+    write(target, files, linear, checkpoint if keep_checkpoint else None)
     return Exported(target, spec, verification)
 
 
-def write(target: Path, files: dict[str, bytes], linear: LinearCode) -> None:
+def read_notes(path: Path) -> str:
+    """Text for the card. Raises ExportError."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(NOTES_MOST + 1)
+        if len(content) > NOTES_MOST:
+            raise ExportError(f"{path} is longer than the {NOTES_MOST // 1024} KB that notes may have")
+        return content.decode()
+    except OSError as error:
+        raise ExportError(f"The notes in {path} cannot be read ({error.strerror}); say another file") from None
+    except UnicodeDecodeError:
+        raise ExportError(f"{path} is not a text in UTF-8; say another file") from None
+
+
+def write(target: Path, files: dict[str, bytes], linear: LinearCode, checkpoint: Checkpoint | None = None) -> None:
     """All files into a folder beside the target, which then takes its name. Raises ExportError."""
     beside, old = target.with_name(f".{target.name}.part"), target.with_name(f".{target.name}.old")
     try:
@@ -280,6 +302,11 @@ def write(target: Path, files: dict[str, bytes], linear: LinearCode) -> None:
         for name, content in files.items():
             (beside / name).write_bytes(content)
         linear.save(beside / LINEAR_FILE)
+        if checkpoint is not None:
+            checkpoint.save(beside, alone=True)
+        for name in KEPT:
+            if (target / name).is_dir():
+                shutil.copytree(target / name, beside / name)
         if target.exists():
             target.replace(old)
         beside.replace(target)

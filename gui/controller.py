@@ -8,7 +8,6 @@ Everything that may take time goes through `Tasks`; parameters are written to sh
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -20,22 +19,20 @@ from PySide6.QtCore import QObject, QSettings, QTimer, Signal
 from rtae.client import Client
 from rtae.errors import DeviceError, ParameterError, RtaeError
 from rtae.knobs import NOT_RANDOM, Knobs
-from rtae.models.catalogue import find
+from rtae.models.catalogue import available
 from rtae.params import TABLE, Snapshot
 from rtae.presets import Preset, save_own
 from rtae.setup import GENERATORS, MICROPHONE, Setup
 from rtae.shared import Status
-from rtae.spec import ModelSpec
+from rtae.spec import PRIOR_FILE, ModelSpec
 
+from .kept import SILENT, keep
 from .tasks import Tasks
 
 FRAME_MS = 33
 RECENT = 8
-SILENT = "silent"
 STARTING = "The audio process is still starting; try again in a moment"
 LOST_PERFORMANCE = "The performance was lost when the audio process ended; begin it again"
-NOT_KEPT = ("bypass", "difference", "freeze")  # a window that begins with one of these seems broken
-KEPT = ("model", "output", "input", "mode", "hop", "follow_default", "guard")
 
 
 class Controller(QObject):
@@ -58,10 +55,15 @@ class Controller(QObject):
     heard = Signal(str)  # a notice from a thread of the client
 
     def __init__(
-        self, settings: QSettings, setup: Setup, parent: QObject | None = None, knobs: Snapshot | None = None
+        self,
+        settings: QSettings,
+        setup: Setup,
+        parent: QObject | None = None,
+        knobs: Snapshot | None = None,
+        connect: Callable[[], Client] = Client,
     ) -> None:
         super().__init__(parent)
-        self.settings, self.setup = settings, setup
+        self.settings, self.setup, self.connect_client = settings, setup, connect
         self.tasks = Tasks(self)
         self.client: Client | None = None
         self.facts: dict[str, Any] = {}
@@ -80,7 +82,7 @@ class Controller(QObject):
     # -- beginning and end ---------------------------------------------------------------------------------------------
     def start(self) -> None:
         """Start the audio process; the window is usable meanwhile."""
-        self.do(self._start, self._started)
+        self._begin(self.setup)
         self.timer.start()
 
     def begin_again(self, setup: Setup) -> None:
@@ -89,21 +91,23 @@ class Controller(QObject):
             self.configure(setup)
         elif self.tasks.waiting == 0:
             self.setup = setup
-            self.do(self._start, self._started)
+            self._begin(setup)
         else:
             self.notice.emit(STARTING, True)
 
-    def _start(self) -> Client:
-        client = Client(self.heard.emit)
-        client.set(self.knobs.values)
-        return client
+    def _begin(self, setup: Setup) -> None:
+        self.do(lambda: self._start(setup), self._opened)
 
-    def _started(self, client: Client) -> None:
-        if self.closed:  # the window was closed meanwhile
-            client.close()
-            return
+    def _start(self, setup: Setup) -> tuple[Setup, dict[str, Any]]:
+        """All in one go: the window, which may still be drawing itself, is not waited for in between."""
+        client = self.connect_client()
+        client.notify = self.heard.emit
+        client.set(self.knobs.values)
         self.client = client
-        self.configure(self.setup)
+        if self.closed:  # the window was closed meanwhile
+            self.client = None
+            client.close()
+        return self._open(setup)
 
     def close(self) -> None:
         """End everything; takes as long as the audio process needs to fade out."""
@@ -150,25 +154,28 @@ class Controller(QObject):
     def configure(self, setup: Setup, words: str = "") -> None:
         """Open model, sources and devices, and say so; without any card go on in silence."""
 
-        def call() -> tuple[Setup, dict[str, Any]]:
-            client = self.running()
-            try:
-                return setup, client.configure(setup)
-            except DeviceError as error:
-                if setup.output is not None or setup.source == MICROPHONE:
-                    raise
-                self.heard.emit(f"{error}. Until then all runs in silence")
-                silent = replace(setup, output=SILENT)
-                return silent, client.configure(silent)
-
         def done(answer: tuple[Setup, dict[str, Any]]) -> None:
-            self.setup, self.facts = answer
-            self._look_at_model()
-            self.setup_changed.emit()
+            self._opened(answer)
             if words:
                 self.notice.emit(words, False)
 
-        self.do(call, done)
+        self.do(lambda: self._open(setup), done)
+
+    def _open(self, setup: Setup) -> tuple[Setup, dict[str, Any]]:
+        client = self.running()
+        try:
+            return setup, client.configure(setup)
+        except DeviceError as error:
+            if setup.output is not None or setup.source == MICROPHONE:
+                raise
+            self.heard.emit(f"{error}. Until then all runs in silence")
+            silent = replace(setup, output=SILENT)
+            return silent, client.configure(silent)
+
+    def _opened(self, answer: tuple[Setup, dict[str, Any]]) -> None:
+        self.setup, self.facts = answer
+        self._look_at_model()
+        self.setup_changed.emit()
 
     def _changed(self, facts: Any = None, **changes: Any) -> None:
         """A command was carried out: take note."""
@@ -245,7 +252,8 @@ class Controller(QObject):
     def loop(self, region: tuple[float, float] | None) -> None:
         """Loop a region of the song, or none."""
         arguments = (None,) if region is None else region
-        self.ask("loop", *arguments, done=lambda _: self._changed(loop=region))
+        self._changed(loop=region)  # at once: the next key goes on from there, whatever is answered meanwhile
+        self.ask("loop", *arguments)
 
     def test_tone(self) -> None:
         """A plain tone for a moment; then the song goes on where it was."""
@@ -264,6 +272,15 @@ class Controller(QObject):
         self.setup = replace(self.setup, model=folder)
         self._look_at_model()
         self._changed(facts)
+
+    def why_no_dream(self) -> str:
+        """Why the model cannot dream; nothing if it can."""
+        folder = Path(self.setup.model)
+        if (folder / PRIOR_FILE).is_file():
+            return ""
+        able = [name for name, path in available().items() if (path / PRIOR_FILE).is_file()]
+        others = f"; {' and '.join(able)} can" if able else ""
+        return f"The model {folder.name} cannot dream: it has no prior{others}"
 
     def _look_at_model(self) -> None:
         try:
@@ -363,13 +380,7 @@ class Controller(QObject):
 
     def keep_setup(self) -> None:
         """Device, mode, model and knobs, for the next time."""
-        kept = {name: getattr(self.setup, name) for name in KEPT}
-        if self.setup.output == SILENT:
-            kept["output"] = None  # there may be a device the next time
-        if self.setup.source == MICROPHONE:
-            kept |= {"mode": Setup.mode, "hop": Setup.hop}
-        self.settings.setValue("setup", json.dumps(kept))
-        self.settings.setValue("knobs", json.dumps(dict(self.knobs.values)))
+        keep(self.settings, self.setup, self.knobs.values)
 
     # -- status --------------------------------------------------------------------------------------------------------
     def status(self) -> Status:
@@ -380,29 +391,3 @@ class Controller(QObject):
     def _tick(self) -> None:
         if self.client is not None:
             self.ticked.emit(self.status())
-
-
-def first_setup(model: str | None, song: str, settings: QSettings | None = None) -> tuple[Setup, Snapshot]:
-    """What the window begins with: what it ended with the last time, as far as that can be had. Raises ModelError."""
-    kept, knobs = (read_kept(settings, name) for name in ("setup", "knobs"))
-    try:
-        known = {name: kept[name] for name in KEPT if name in kept and name != "model"}
-        setup = Setup(model=str(find(model or str(kept.get("model") or "small"))), source=song, **known)
-        if not (isinstance(setup.hop, int) and all(isinstance(x, str | None) for x in (setup.output, setup.input))):
-            raise ParameterError("not what was kept")
-    except (RtaeError, TypeError):
-        setup = Setup(model=str(find(model or "small")), source=song)
-    values = Snapshot()
-    for id, value in knobs.items():
-        if id in TABLE and isinstance(value, int | float) and id not in NOT_KEPT:
-            values = values.replace(**{id: TABLE[id].nearest(float(value))})
-    return setup, values
-
-
-def read_kept(settings: QSettings | None, name: str) -> dict[str, Any]:
-    """A JSON object among the settings; an empty one for anything else."""
-    try:
-        value = json.loads(str(settings.value(name, "{}"))) if settings is not None else {}
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}

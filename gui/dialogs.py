@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -12,6 +14,7 @@ from PySide6.QtWidgets import (
     QDialogButtonBox,
     QFormLayout,
     QGridLayout,
+    QHBoxLayout,
     QLabel,
     QPushButton,
     QSpinBox,
@@ -20,6 +23,7 @@ from PySide6.QtWidgets import (
 )
 from shiboken6 import isValid
 
+from rtae.audio.stream import lasting_name
 from rtae.setup import MODES, Setup
 
 from .controller import SILENT, Controller
@@ -47,7 +51,7 @@ class DeviceDialog(QDialog):
         self.hop.setSpecialValueText("The smallest that this machine keeps up with")
         self.hop.setSuffix(" samples")
         self.hop.setValue(setup.hop)
-        self.hop.lineEdit().setTextMargins(SPACE // 2, 0, 0, 0)
+        self.hop.lineEdit().setTextMargins(SPACE // 2, 0, 0, 0)  # the style sheet's padding does not reach it
         self.hop.setToolTip("New samples per call of the model: fewer mean less delay and more work. 0 measures it.")
         self.follow = QCheckBox("Go on with the default device if this one goes away")
         self.follow.setChecked(setup.follow_default)
@@ -66,10 +70,13 @@ class DeviceDialog(QDialog):
             ("Hop", self.hop),
             ("", self.follow),
             ("", self.guard),
-            ("", self.tone),
-            ("", self.rescan),
         ):
             form.addRow(label, widget)
+        tries = QHBoxLayout()
+        tries.addWidget(self.tone)
+        tries.addWidget(self.rescan)
+        form.addRow("", tries)
+        form.setLabelAlignment(Qt.AlignmentFlag.AlignVCenter)
         buttons = QDialogButtonBox(
             QDialogButtonBox.StandardButton.Apply | QDialogButtonBox.StandardButton.Close, parent=self
         )
@@ -103,7 +110,7 @@ class DeviceDialog(QDialog):
             for device in found:
                 if device.serves(kind):
                     mark = "  (default)" if device.is_default(kind) else ""
-                    box.addItem(f"{device.name}  [{device.host}, {device.rate} Hz]{mark}", str(device.index))
+                    box.addItem(f"{device.name}  [{device.host}, {device.rate} Hz]{mark}", lasting_name(device, found))
             if kind == "output":
                 box.addItem(NONE, SILENT)
             place = box.findData(chosen)
@@ -163,15 +170,28 @@ class KeysDialog(QDialog):
     def __init__(self, keys: list[tuple[str, str]], parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle("Keys and mouse")
-        grid = QGridLayout()
-        grid.setHorizontalSpacing(3 * SPACE)
-        for row, (key, words) in enumerate([*keys, *self.MOUSE]):
-            name = QLabel(key)
-            name.setProperty("role", "title")
-            grid.addWidget(name, row % 16, 2 * (row // 16))
-            grid.addWidget(QLabel(words), row % 16, 2 * (row // 16) + 1)
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close, parent=self)
         buttons.rejected.connect(self.reject)
         column = QVBoxLayout(self)
-        column.addLayout(grid)
+        column.setSpacing(2 * SPACE)
+        for title, rows, side_by_side in (("Keys", keys, 3), ("Mouse", self.MOUSE, 2)):
+            head = QLabel(title)
+            head.setProperty("role", "title")
+            column.addWidget(head)
+            column.addLayout(self._sheet(rows, side_by_side))
         column.addWidget(buttons)
+
+    @staticmethod
+    def _sheet(rows: Sequence[tuple[str, str]], side_by_side: int) -> QGridLayout:
+        """What is pressed, and what it does, in so many columns."""
+        grid = QGridLayout()
+        grid.setHorizontalSpacing(2 * SPACE)
+        high = -(-len(rows) // side_by_side)
+        for place, (key, words) in enumerate(rows):
+            across, down = divmod(place, high)
+            grid.addWidget(QLabel(key), down, 2 * across)
+            does = QLabel(words)
+            does.setProperty("role", "dim")
+            grid.addWidget(does, down, 2 * across + 1)
+            grid.setColumnStretch(2 * across + 1, 1)
+        return grid

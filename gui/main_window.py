@@ -8,7 +8,7 @@ from time import monotonic
 
 import numpy as np
 from PySide6.QtCore import QByteArray, Qt
-from PySide6.QtGui import QAction, QCloseEvent, QDragEnterEvent, QDropEvent, QKeySequence
+from PySide6.QtGui import QAction, QCloseEvent, QDragEnterEvent, QDropEvent, QKeySequence, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QDialog, QDockWidget, QFileDialog, QInputDialog, QMainWindow, QMenu, QVBoxLayout, QWidget
 
 from rtae.demo import DEMO_PATH
@@ -17,8 +17,9 @@ from rtae.shared import Status
 from rtae.spec import SPEC_FILE
 
 from .bridge import Bridge
-from .controller import FRAME_MS, Controller
+from .controller import Controller
 from .dialogs import DeviceDialog, KeysDialog
+from .docks import Docks
 from .live import Live
 from .panels.knobs import KnobsPanel
 from .panels.map import MapPanel
@@ -32,14 +33,14 @@ from .renders import Renders
 SONGS = "Songs (*.wav *.flac *.ogg *.oga *.opus *.mp3 *.aif *.aiff *.caf *.au);;All files (*)"
 SOUNDS = "Sound (*.wav *.flac)"
 PERFORMANCES = "Performances (*.json)"
-SLOW_SECONDS = 0.05
+LOW_WINDOW = 760  # pixels; below, the song is drawn lower, for the sake of the knobs
 
 
 class MainWindow(QMainWindow):
     """Everything in one screen: transport above, pictures on the left, docks on the right, a line of status below.
 
-    slow_frames: times that the window's thread was blocked for over 50 ms between two frames; slowest: the longest work
-    of one frame, longest_gap: the longest time from one frame to the next, in seconds.
+    frames: how many were drawn. slowest: the longest work of one, longest_gap: the longest time between two,
+    in seconds.
     """
 
     def __init__(self, controller: Controller) -> None:
@@ -50,15 +51,17 @@ class MainWindow(QMainWindow):
         self.transport, self.pictures = TransportPanel(controller), PicturesPanel()
         self.knobs, self.map = KnobsPanel(controller), MapPanel(controller)
         self.models, self.training = ModelsPanel(), TrainingPanel()
-        self.slow_frames, self.slowest, self.longest_gap, self.frames = 0, 0.0, 0.0, 0
+        self.slowest, self.longest_gap, self.frames = 0.0, 0.0, 0
         self.before = monotonic()
         self.keys: list[tuple[str, str]] = []
+        self.restored = False  # its panels are where they were the last time
         self.setWindowTitle("RTAE")
         self.setAcceptDrops(True)
         self.setDockOptions(
             QMainWindow.DockOption.AllowTabbedDocks
             | QMainWindow.DockOption.AllowNestedDocks
             | QMainWindow.DockOption.AnimatedDocks
+            | QMainWindow.DockOption.GroupedDragging
         )
         self._lay_out()
         self._menus()
@@ -82,27 +85,9 @@ class MainWindow(QMainWindow):
         top.setFeatures(QDockWidget.DockWidgetFeature.NoDockWidgetFeatures)
         top.setWidget(self.transport)
         self.addDockWidget(Qt.DockWidgetArea.TopDockWidgetArea, top)
-        self.docks: dict[str, QDockWidget] = {}
-        for name, widget in (
-            ("Knobs", self.knobs),
-            ("Map", self.map),
-            ("Models", self.models),
-            ("Train", self.training),
-        ):
-            dock = QDockWidget(name, self)
-            dock.setObjectName(name.lower())
-            dock.setWidget(widget)
-            dock.setFeatures(
-                QDockWidget.DockWidgetFeature.DockWidgetMovable | QDockWidget.DockWidgetFeature.DockWidgetFloatable
-            )
-            self.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
-            self.docks[name] = dock
-        first = self.docks["Knobs"]
-        for dock in list(self.docks.values())[1:]:
-            self.tabifyDockWidget(first, dock)
-        self.setTabPosition(Qt.DockWidgetArea.AllDockWidgetAreas, self.tabPosition(Qt.DockWidgetArea.TopDockWidgetArea))
-        first.raise_()
-        self.resizeDocks([first], [736], Qt.Orientation.Horizontal)
+        panels = {"Knobs": self.knobs, "Map": self.map, "Models": self.models, "Train": self.training}
+        self.beside = Docks(self, panels)
+        self.docks = self.beside.by_name
         self.statusBar().addWidget(self.status, 1)
         self.statusBar().setSizeGripEnabled(False)
 
@@ -124,6 +109,7 @@ class MainWindow(QMainWindow):
         self.recent.aboutToShow.connect(self._list_recent)
         self._add(file, "Play the demo track", "", lambda: ask.open(str(DEMO_PATH)))
         self._add(file, "Microphone", "M", self.transport.microphone.click)
+        self._add(file, "Dream", "I", self.transport.dream.click)
         self._add(file, "Open song B...", "B", self.open_second)
         file.addSeparator()
         self._add(file, "Render the song with these knobs...", "Ctrl+E", self.render_song)
@@ -162,6 +148,8 @@ class MainWindow(QMainWindow):
         view = bar.addMenu("&View")
         for number, (name, dock) in enumerate(self.docks.items(), 1):
             self._add(view, f"Show {name.lower()}", f"Ctrl+{number}", dock.raise_)
+        view.addSeparator()
+        self._add(view, "Put all panels back", "", self.beside.put_back)
         help_menu = bar.addMenu("&Help")
         self._add(help_menu, "Keys and mouse", "F1", lambda: show(KeysDialog(self.keys, self)))
 
@@ -192,7 +180,6 @@ class MainWindow(QMainWindow):
     def _frame(self, status: Status) -> None:
         begun = monotonic()
         self.longest_gap = max(self.longest_gap, begun - self.before)
-        self.slow_frames += begun - self.before > SLOW_SECONDS + FRAME_MS / 1000
         client, spec, facts = self.controller.client, self.controller.spec, self.controller.facts
         if client is None or not facts or spec is None:
             self.before = begun
@@ -357,7 +344,22 @@ class MainWindow(QMainWindow):
         for key, restore in (("geometry", self.restoreGeometry), ("state", self.restoreState)):
             value = self.controller.settings.value(key)
             if isinstance(value, QByteArray):
-                restore(value)
+                self.restored = bool(restore(value))
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """The panels have their usual width, unless another one was kept."""
+        super().showEvent(event)
+        if not self.restored:
+            self.restored = True
+            self.beside.usual()
+        self.setFocus()  # and not the first little button there is
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Panels and pictures share what is won or lost."""
+        super().resizeEvent(event)
+        self.transport.set_low(event.size().height() < LOW_WINDOW)
+        if self.isVisible() and event.oldSize().width() != event.size().width():
+            self.beside.follow(event.oldSize().width(), event.size().width())
 
     def closeEvent(self, event: QCloseEvent) -> None:
         """Remember how it looked; end what runs."""

@@ -108,6 +108,7 @@ STYLE = """
 QWidget { color: $TEXT; }
 QWidget:disabled { color: $FAINT; }
 QMainWindow, QDialog, QMessageBox, QWizard { background: $BACKGROUND; }
+QDialogButtonBox { dialogbuttonbox-buttons-have-icons: 0; }
 QToolTip { color: $TEXT; background: $RAISED; border: 1px solid $EDGE; padding: 5px; }
 QLabel { background: transparent; }
 QLabel[role="title"] { color: $DIM; font-weight: bold; }
@@ -135,6 +136,7 @@ QPushButton, QToolButton {
   background: $RAISED; border: 1px solid $LINE; border-radius: ${RADIUS}px; padding: 5px 14px; }
 QToolButton { padding: 4px 6px; }
 QPushButton { min-width: 56px; }
+QPushButton[role="slim"] { min-width: 0; padding: 5px 8px; }
 QPushButton:hover, QToolButton:hover { background: $HOVER; border-color: $EDGE; }
 QPushButton:pressed, QToolButton:pressed { background: $LINE; }
 QPushButton:checked, QToolButton:checked { background: $WET; border-color: $WET; color: $BACKGROUND; }

@@ -25,6 +25,7 @@ from rtae.spec import (
     DECODER_FILE,
     ENCODER_FILE,
     LINEAR_FILE,
+    PAPER_FOLDER,
     PRIOR_FILE,
     PRIOR_NETWORK_FILE,
     SPEC_FILE,
@@ -45,6 +46,7 @@ OPTIONAL = {
     CHECKPOINT_FILE: 2048 * MEGABYTE,
     PRIOR_FILE: 16 * MEGABYTE,
     PRIOR_NETWORK_FILE: 512 * MEGABYTE,
+    **{f"{PAPER_FOLDER}/{name}": most for name, most in NEEDED.items()},
 }
 # A process of its own, as a malicious or broken model may crash or hang onnxruntime, and as this file must not need it.
 TRIAL = """
@@ -146,6 +148,7 @@ def import_model(source: Path) -> Path:
         beside.mkdir()
         for name, most in (NEEDED | OPTIONAL).items():
             if name in NEEDED or (source / name).is_file():
+                (beside / name).parent.mkdir(exist_ok=True)
                 copy_file(source / name, beside / name, most)
         check_sums(beside, source)
         try_model(beside, source)
@@ -167,6 +170,16 @@ def check_folder(source: Path) -> None:
     for name, most in NEEDED.items():
         check_file(source / name, most)
     ModelSpec.load(source)
+
+
+def check_networks(folder: Path) -> None:
+    """Raise ModelError where a model's networks are missing, or are not those of its model.json; reads them whole."""
+    try:
+        for name in NEEDED:
+            check_file(folder / name, NEEDED[name])
+        check_sums(folder, folder)
+    except OSError as error:
+        raise ModelError(f"{folder} cannot be read ({error.strerror}); export or copy the model again") from None
 
 
 def check_file(path: Path, most: int) -> None:

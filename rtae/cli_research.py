@@ -8,22 +8,21 @@ from typing import Annotated
 
 import typer
 
+from rtae.cli_options import Model, require_extra
+
 Out = Annotated[Path, typer.Option("--out", help="Folder for what is written; it is made if need be.")]
 Start = Annotated[float, typer.Option(min=0, help="Begin so many seconds into the songs.")]
 Seconds = Annotated[
     float | None, typer.Option(min=0.1, max=600, help="Take so much of them [default: all, up to 600].")
 ]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same result.")]
-Model = Annotated[str, typer.Option("--model", "-m", help="A model's name (see 'rtae models') or its folder.")]
 
 
 def ready(*modules: str, train: bool = False) -> None:
     """Raise MissingExtraError unless what the command needs is installed."""
-    from rtae.cli import require_extra
-
     require_extra("analysis", "matplotlib", *modules)
     if train:
-        require_extra("train", "torch", "lightning", "auraloss", "torchmetrics", "safetensors")
+        require_extra("train", "torch", "lightning", "auraloss", "safetensors")
 
 
 def analyze(
@@ -97,11 +96,41 @@ def compare_decoders(
     seed: Seed = 0,
     threads: Annotated[int | None, typer.Option(min=1, max=1024, help="Processor cores to use [default: all].")] = None,
 ) -> None:
-    """Train a network with three decoders: unpooling, straight lines, transposed convolutions; hear the difference."""
+    """Train a network with four decoders: max unpooling, unpooling, straight lines, transposed convolutions."""
     ready(train=True)
-    from rtae.show_research import comparing
+    from rtae.show_comparisons import comparing_decoders
 
-    comparing(folder, out, 3 if minutes is None and steps is None else minutes, steps, model, loss, seed, threads)
+    comparing_decoders(
+        folder, out, 3 if minutes is None and steps is None else minutes, steps, model, loss, seed, threads
+    )
+
+
+def compare_vae(
+    folder: Annotated[Path, typer.Argument(help="A folder of two songs or more to train on.")],
+    out: Out = Path("vaes"),
+    steps: Annotated[int, typer.Option(min=2, max=10_000_000, help="Train each for so many steps.")] = 1200,
+    seed: Seed = 0,
+    threads: Annotated[int | None, typer.Option(min=1, max=1024, help="Processor cores to use [default: all].")] = None,
+) -> None:
+    """Train the paper's variational autoencoder, which collapses, beside one that does not: figures and sounds."""
+    ready(train=True)
+    from rtae.show_comparisons import comparing_vaes
+
+    comparing_vaes(folder, out, steps, seed, threads)
+
+
+def carried(
+    model: Annotated[str, typer.Argument(help="A variational model that holds its checkpoint, or a run's folder.")],
+    on: Annotated[Path, typer.Option(help="Folder of songs to measure on.")],
+    json: Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")] = None,
+) -> None:
+    """Measure what each latent dimension of a variational model carries, and whether it has collapsed."""
+    from rtae.cli import require_extra
+
+    require_extra("train", "torch", "lightning", "auraloss", "torchmetrics", "safetensors")
+    from rtae.show_comparisons import showing_carried
+
+    showing_carried(model, on, json)
 
 
 def report(
@@ -123,5 +152,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "interpolate": interpolate,
     "perturb": perturb,
     "compare-decoders": compare_decoders,
+    "compare-vae": compare_vae,
+    "carried": carried,
     "report": report,
 }

@@ -7,7 +7,6 @@ and a process that misses it is killed and started again where it was.
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +15,7 @@ from typing import Any
 
 from rtae import errors
 from rtae.errors import DeviceError, RtaeError
-from rtae.launch import serve
+from rtae.launch import Launched, launch
 from rtae.params import Snapshot
 from rtae.setup import HUNG, Setup
 from rtae.shared import SharedState, Status
@@ -35,11 +34,12 @@ class Client:
     """The audio process, as its user sees it.
 
     notify: told, in plain words and from a thread of this object, what happened by itself: a device that went away, a
-    process that had to be started again. Raises DeviceError where the process cannot start.
+    process that had to be started again. launched: the first process, if it is under way already. Raises DeviceError
+    where the process cannot start.
     """
 
-    def __init__(self, notify: Callable[[str], None] = lambda _: None) -> None:
-        self.notify = notify
+    def __init__(self, notify: Callable[[str], None] = lambda _: None, launched: Launched | None = None) -> None:
+        self.notify, self.launched = notify, launched
         self.shared = SharedState()
         self.setup: Setup | None = None
         self.recording: tuple[str, bool] | None = None  # path, and whether it is the dry sound
@@ -62,7 +62,8 @@ class Client:
     def configure(self, setup: Setup) -> dict[str, Any]:
         """Open a device, a model and sources. Raises RtaeError's children, by what was wrong."""
         facts: dict[str, Any] = self.call("configure", setup=setup)
-        self.setup = setup
+        # A process that is started again may give the devices other numbers.
+        self.setup = replace(setup, output=facts["output"], input=facts["input"])
         return facts
 
     def open(self, source: str, position: float = 0.0) -> dict[str, Any]:
@@ -137,11 +138,11 @@ class Client:
         finally:
             self.set(values)
 
-    def respond(self, setup: Setup) -> dict[str, float]:
+    def respond(self, setup: Setup, tries: int = 3) -> dict[str, float]:
         """Seconds until a turned knob is heard; see `rtae.host.Server.respond`. Nothing is open afterwards."""
         self.setup, values = None, self.shared.snapshot()
         try:
-            return dict(self.call("respond", setup=setup))
+            return dict(self.call("respond", setup=setup, tries=tries))
         finally:
             self.set(values)
 
@@ -214,12 +215,11 @@ class Client:
     # -- the process -------------------------------------------------------------------------------------------------
     def start(self) -> None:
         """A fresh process. Raises DeviceError where it does not come up."""
-        context = multiprocessing.get_context("spawn")
+        launched, self.launched = self.launched or launch(), None
         self.ready = threading.Event()
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs, self.shared.name), name="rtae-audio", daemon=True)
-        self.process.start()
-        theirs.close()
+        self.process, self.connection = launched.process, launched.connection
+        with contextlib.suppress(OSError):  # it is gone already, which is noticed below
+            self.connection.send(self.shared.name)
         threading.Thread(target=self.listen, args=(self.connection,), name="rtae-listen", daemon=True).start()
         deadline = monotonic() + START_SECONDS
         while not self.ready.wait(0.1):

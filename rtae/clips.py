@@ -20,7 +20,7 @@ import soxr
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
-from rtae.audio.file import CHUNK, AudioReader
+from rtae.audio.file import CHUNK, AudioReader, checksum_of
 from rtae.errors import AudioFileError, ModelError, RtaeError
 from rtae.runtime import OnnxModel
 from rtae.spec import ENCODER_FILE
@@ -143,18 +143,6 @@ def read_clip(reader: AudioReader, number: int, rate: int) -> FloatArray:
 def level_db(audio: FloatArray) -> float:
     """RMS in dB of full scale."""
     return float(10 * np.log10(np.mean(audio.astype(np.float64) ** 2) + 1e-12))
-
-
-def checksum_of(path: Path) -> str:
-    """SHA-256 of a file. Raises AudioFileError."""
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise AudioFileError(f"it cannot be read ({error.strerror})") from None
-    return digest.hexdigest()
 
 
 def cache_path(song: str, numbers: Sequence[int], rate: int, encoder: str) -> Path:

@@ -1,4 +1,4 @@
-"""The first finding of the paper, made again: one network with three kinds of upsampling in its decoder.
+"""The first finding of the paper, made again: one network with four kinds of upsampling in its decoder.
 
 Each is trained for the same short time on the same examples, from the same seed, without a linear shortcut, which would
 carry the sound past what is compared. Needs the extra `train`.
@@ -26,6 +26,7 @@ from rtae.training.losses import quality, spectral_distance
 from rtae.training.run import HeldOut, Report, train
 
 FloatArray = NDArray[np.float32]
+ALONE = "-alone"  # of a decoder that is not told the places which it learned with: what becomes of latents of chance
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,12 @@ def train_all(
     material: Survey,
     out: Path,
     report: Callable[[str, Report], None] = lambda *_: None,
+    held_out: Survey | None = None,
 ) -> bool:
-    """Train what is not trained yet, in out/runs/NAME: whether all are, or it was interrupted. Raises TrainingError."""
+    """Train what is not trained yet, in out/runs/NAME: whether all are, or it was interrupted.
+
+    held_out: what is measured on, instead of a tenth of the material. Raises TrainingError.
+    """
     stop = threading.Event()
     left = {name: config for name, config in configs.items() if unfinished(out / "runs" / name, config)}
     for name, config in left.items():
@@ -96,6 +101,7 @@ def train_all(
             run,
             lambda state, name=name: report(name, state),  # type: ignore[misc]
             resume=(run / CHECKPOINT_FILE).exists(),
+            held_out=held_out,
             stop=stop,
         )
         if stop.is_set():
@@ -104,8 +110,8 @@ def train_all(
 
 
 @torch.no_grad()
-def measure(name: str, run: Path, held: HeldOut) -> DecoderResult:
-    """The averaged network of a run on the held-out songs."""
+def measure(name: str, run: Path, held: HeldOut, alone: bool = False) -> DecoderResult:
+    """The averaged network of a run on the held-out songs. alone: its decoder gets the latents and nothing else."""
     checkpoint = Checkpoint.load(run)
     net = Autoencoder(checkpoint.config.net)
     try:
@@ -115,7 +121,7 @@ def measure(name: str, run: Path, held: HeldOut) -> DecoderResult:
     net.eval()
     distance = spectral_distance()
     pieces = [held[number][1][None] for number in range(len(held))]
-    outputs = [net(piece) for piece in pieces]
+    outputs = [net.decoder(net.encoder(p))[..., : p.shape[-1]] if alone else net(p) for p in pieces]
     si_sdr, mr_stft = np.mean([quality(*pair, distance) for pair in zip(outputs, pieces, strict=True)], axis=0)
     weights = sum(weight.numel() for weight in net.decoder.parameters())
     minutes = checkpoint.seconds / 60
@@ -132,6 +138,10 @@ def compare(
     if not train_all(configs, material, out, report):
         return None
     held = HeldOut(split(material.tracks, material.folder)[1])
-    results = tuple(measure(name, out / "runs" / name, held) for name in configs)
+    results: list[DecoderResult] = []
+    for name, config in configs.items():
+        results.append(measure(name, out / "runs" / name, held))
+        if config.net.placed:
+            results.append(measure(name + ALONE, out / "runs" / name, held, alone=True))
     name, original = held[0]
-    return Comparison(name, material.rate, original.numpy(), results)
+    return Comparison(name, material.rate, original.numpy(), tuple(results))

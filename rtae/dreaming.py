@@ -12,8 +12,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, TextColumn
 from rich.table import Table
 
+from rtae import show
 from rtae.models import find
-from rtae.show import bar, check_json, clock, console, say, survey_folder, write_json
+from rtae.show import bar, check_json, clock, say, write_json
+from rtae.show_training import survey_folder
 
 if TYPE_CHECKING:
     from rtae.training.prior import PriorConfig
@@ -115,6 +117,6 @@ def prior_table(model: str, on: Path, clips: int, seed: int, temperature: float,
     for name, row in done.distances.items():
         table.add_row(escape(name), str(done.clips[name]), *(f"{row[kind]:.2f}" for kind in STATISTICS))
     table.add_row("network nearer than independent", "", *(f"{done.nearer[kind]:.1f} x" for kind in STATISTICS))
-    console.print(table)
+    show.console.print(table)
     if target is not None:
         write_json(target, asdict(done) | {"model": model, "seed": seed, "temperature": temperature})

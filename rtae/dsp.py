@@ -72,9 +72,13 @@ def uniform(seed: int, first: int, count: int, dims: int) -> NDArray[np.float64]
 
 
 class Ramp:
-    """A gain that moves to each new value in a straight line over one block, so that no change clicks."""
+    """A gain that moves to each new value in a straight line, so that no change clicks.
 
-    def __init__(self) -> None:
+    length: samples that it takes for it, or a whole block where that is shorter.
+    """
+
+    def __init__(self, length: int) -> None:
+        self.length = length
         self.value: float | None = None
 
     def reset(self) -> None:
@@ -82,11 +86,14 @@ class Ramp:
         self.value = None
 
     def next(self, target: float, samples: int) -> FloatArray | float:
-        """The gain for a block: a plain number while it rests, else (samples,) ending at the target."""
+        """The gain for a block: a plain number while it rests, else (samples,) that end at the target."""
         start, self.value = self.value, target
         if start is None or start == target:
             return target
-        return np.linspace(start, target, samples + 1, dtype=np.float32)[1:]
+        gains = np.full(samples, target, np.float32)
+        moving = min(samples, self.length)
+        gains[:moving] = np.linspace(start, target, moving + 1)[1:]
+        return gains
 
 
 class History:
@@ -165,11 +172,11 @@ class Limiter:
     RELEASE_SECONDS = 0.1  # from silence to full gain
     CEILING_SECONDS = 0.02  # in which the ceiling moves by 1 at most, so that moving it does not click
 
-    def __init__(self, channels: int, rate: int, longest_block: int) -> None:
+    def __init__(self, channels: int, rate: int, longest_block: int, ceiling_seconds: float = CEILING_SECONDS) -> None:
         self.pending = Ring(channels, longest_block + self.PIECE)
         self.ready = Ring(channels, longest_block + 3 * self.PIECE)
         self.release = self.PIECE / (rate * self.RELEASE_SECONDS)
-        self.ceiling_step = self.PIECE / (rate * self.CEILING_SECONDS)
+        self.ceiling_step = self.PIECE / (rate * ceiling_seconds)
         self.reset()
 
     def reset(self) -> None:
@@ -185,7 +192,7 @@ class Limiter:
     def process(self, block: FloatArray, ceiling: float) -> FloatArray:
         """As many samples as came in, DELAY samples later, each within +-ceiling; the block must be finite.
 
-        A ceiling that changes gets to its new place within CEILING_SECONDS.
+        A ceiling that changes gets to its new place within `ceiling_seconds`.
         """
         self.pending.write(block)
         pieces = self.pending.stored // self.PIECE

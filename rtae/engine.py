@@ -1,6 +1,6 @@
 """The engine: audio in, audio out, block by block, at any sample rate and block size. A pure object with memory.
 
-    block -> [input ring] -> chunk -+-> input gain -> soxr -> Windows (rtae.window) -> soxr -> [wet ring] --+
+    block -> [input ring] -> chunk -+-> soxr -> Windows (rtae.window) -> soxr -> [wet ring] ----------------+
                                     |                                                                       |
                                     +-> delay line of exactly the wet path's delay ---- match level, mix, bypass
                                                                                                             |
@@ -8,6 +8,9 @@
 
 Inside, all work is done in chunks whose borders are fixed by the stream's own sample count (chunk n ends where hop n
 ends), so what comes out does not depend on how the input was cut into blocks, and the latency never changes.
+
+A parameter is read once per chunk, and whatever it does begins with that chunk's output and is done within a crossfade:
+so it is heard within a hop and a crossfade, and what lies behind (resampling, limiter, device).
 """
 
 from __future__ import annotations
@@ -125,8 +128,9 @@ class Engine:
         self.input = Ring(self.rows, chunk + 1)
         self.wet = Ring(channels, self.resampling.lead + 8 * chunk + 4096)
         self.output = Ring(channels, 3 * chunk)
-        self.dry = DelayLine(channels, wet_delay + self.resampling.delay, chunk)
-        self.limiter = Limiter(channels, rate, chunk)
+        self.dry = DelayLine(self.rows, wet_delay + self.resampling.delay, chunk)
+        fade_seconds = max(1, crossfade) / rate
+        self.limiter = Limiter(channels, rate, chunk, min(Limiter.CEILING_SECONDS, fade_seconds))
         self.match = LevelMatch(rate)
         self.reset()
 
@@ -151,8 +155,9 @@ class Engine:
         if self.ratio != 1:
             own = self.model.spec.sample_rate
             self.there, self.back = converters(self.rate, own, (self.rows, self.channels), self.quality)
-        self.input_gain, self.output_gain, self.matched_gain = Ramp(), Ramp(), Ramp()
-        self.dry_share, self.wet_share, self.second_share = Ramp(), Ramp(), Ramp()
+        fade = self.latency.crossfade
+        self.output_gain, self.matched_gain = Ramp(fade), Ramp(fade)
+        self.dry_share, self.wet_share, self.second_share = Ramp(fade), Ramp(fade), Ramp(fade)
         self.broken_input = 0
         self.underflows = 0
         self.owed = 0  # wet samples that came too late: dropped when they come, so the delay stays
@@ -187,9 +192,8 @@ class Engine:
         self.chunk += 1
         block, broken = finite(block)
         self.broken_input += broken
-        count = block.shape[1]
-        self.run_wet(block * self.input_gain.next(db_to_gain(values["input_gain"]), count), values)
-        dry = self.dry.process(self.dry_mix(block, values))
+        self.run_wet(block, values)
+        dry = self.dry_mix(self.dry.process(block), values)
         mixed = self.mixed(dry, self.take_matched(dry, values), values)
         out = self.limiter.process(mixed, np.float32(db_to_gain(values["ceiling"])))
         self.output.write(out)

@@ -17,6 +17,10 @@ class DeviceError(RtaeError, OSError):
     """No sound card, no sound library, or a device that refuses what is asked of it."""
 
 
+class DisturbedError(DeviceError):
+    """What was to be measured could not be, since sound was lost meanwhile; it may be found the next time."""
+
+
 class ModelError(RtaeError, ValueError):
     """A model folder is missing, incomplete, damaged, or from another version of the program."""
 

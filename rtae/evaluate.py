@@ -6,7 +6,6 @@ interrupted goes on where it was, and one more model or track costs only what is
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +18,7 @@ import soxr
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
-from rtae.audio.file import find_audio, read_audio, reason_of
+from rtae.audio.file import checksum_of, find_audio, read_audio, reason_of
 from rtae.bench import hop_costs
 from rtae.errors import AudioFileError, RtaeError
 from rtae.metrics import METRICS, SILENCE, Metric, si_sdr_below
@@ -132,18 +131,6 @@ class Kept:
             ) from None
 
 
-def checksum(path: Path) -> str:
-    """Of a file, and of how much of it is measured and how. Raises AudioFileError."""
-    digest = hashlib.sha256(f"{METHOD} {LONGEST_SECONDS} ".encode())
-    try:
-        with path.open("rb") as content:
-            while block := content.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise AudioFileError(f"{path} cannot be read: {reason_of(error)}") from None
-    return digest.hexdigest()[:40]
-
-
 # -- measuring ---------------------------------------------------------------------------------------------------------
 def evaluate(
     folders: Sequence[Path],
@@ -191,7 +178,7 @@ class Run:
     def track(self, path: Path, progress: Callable[[str], None]) -> dict[str, Figures]:
         """One file, by system. Raises AudioFileError where it cannot be measured."""
         progress("")
-        key = checksum(path)
+        key = checksum_of(path, METHOD, LONGEST_SECONDS)[:40]
         decoded: tuple[FloatArray, int] | None = None
         for system in self.systems:
             wanted = self.missing(system, key)

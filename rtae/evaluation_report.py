@@ -33,7 +33,13 @@ STREAM_LIMIT = 1e-4
 
 
 def report(
-    names: Sequence[str], songs: Path, target: Path | None, picture: Path | None, tracks: bool, fresh: bool
+    names: Sequence[str],
+    songs: Path,
+    target: Path | None,
+    picture: Path | None,
+    tracks: bool,
+    fresh: bool,
+    card: bool = False,
 ) -> None:
     """Measure, print, write. Raises AudioFileError at the end if a file was left out."""
     check_json(target)
@@ -57,6 +63,11 @@ def report(
     print_report(result, tracks)
     if target is not None:
         write_json(target, result.to_dict())
+    if card:
+        from rtae.evaluation_card import write_cards
+
+        for path in write_cards(result, folders):
+            say(f"Wrote {path}")
     if picture is not None:
         from rtae.evaluation_picture import draw
 

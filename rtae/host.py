@@ -13,80 +13,47 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from time import monotonic, sleep
+from time import sleep
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rtae.audio.device import devices, open_stream
-from rtae.audio.file import AudioReader
+from rtae.audio.device import devices
 from rtae.audio.recorder import Recorder
-from rtae.audio.stream import Stream
-from rtae.engine import Engine
-from rtae.errors import DeviceError, ParameterError, RtaeError
-from rtae.feed import FADE_SECONDS, Feed
-from rtae.guard import Guard
+from rtae.errors import ParameterError, RtaeError
 from rtae.measuring import measure, respond
-from rtae.params import Snapshot
 from rtae.performance import Log
 from rtae.performance import save as save_performance
-from rtae.prior import Dream, load_network
 from rtae.runtime import OnnxModel
-from rtae.session import Session
-from rtae.setup import DREAM, HUNG, MICROPHONE, SOURCES, Setup
+from rtae.setup import HUNG, MICROPHONE, SOURCES, Setup
 from rtae.shared import SharedState
 from rtae.source import FileSource, open_source
-from rtae.spec import ModelSpec
-from rtae.tune import smallest_hop
+from rtae.upkeep import POLL_SECONDS, Upkeep, pinned
 
 FloatArray = NDArray[np.float32]
-POLL_SECONDS = 0.02
-RETRY_SECONDS = 1.0
 DEBUG_VARIABLE = "RTAE_DEBUG"  # set to anything, the audio process keeps what sound libraries print
-WARM_HOPS = 4
 MOST_CONTEXT_SECONDS = 0.25  # of the past, that another model is given before it is heard
-EVEN_SECONDS = 0.1  # after a device has filled its own buffer, until it takes its blocks evenly
-FAILED = 71  # exit code: a defect of this program
 LAST_SECONDS = 5.0  # for an end in good order, once the client is gone
-GUARD_SECONDS = 1.0  # between two looks at the delays that the guard counts on
-GUARD_OFF_SECONDS = 0.01  # by which they may be wrong
 
 
-class Server:
+class Server(Upkeep):
     """The state of the audio process, and its commands: the methods that are named in COMMANDS."""
-
-    def __init__(self, shared: SharedState, notify: Callable[[str], None]) -> None:
-        self.shared, self.notify = shared, notify
-        self.setup: Setup | None = None
-        self.session: Session | None = None
-        self.stream: Stream | None = None
-        self.retry_at = 0.0
-        self.lost = ""
-        self.recording: tuple[Recorder, bool] | None = None  # what goes on when a lost device is back; and if dry
-        self.ducked = 0
-        self.guard_at = 0.0
-        self.performed: Setup | None = None  # what a performance is played on, and by which session: it may outlive it
-        self.performer: Session | None = None
-        self.told = True  # that it ended by itself
-        self.tap: Callable[[FloatArray, FloatArray | None], None] | None = None  # hears, and adds to, what is played
-        self.stopping = threading.Event()
-        self.worker = threading.Thread(target=self.work, name="rtae-worker", daemon=True)
-        self.worker.start()
 
     # -- commands ----------------------------------------------------------------------------------------------------
     def configure(self, setup: Setup) -> dict[str, Any]:
         """Everything at once: what a start and a restart do. What cannot be opened leaves what there was."""
         model = OnnxModel.load(Path(setup.model))
+        setup = pinned(setup)
         before = self.setup
         if before is not None and self.session is not None:
             before = replace(before, position=self.session.position_seconds())
         self.drop_session()
         self.setup = setup
+        self.forget_delays()
         try:
             self.open_session(setup, model)
         except RtaeError:
@@ -242,9 +209,9 @@ class Server:
         """Round trips through a loopback; see `rtae.measuring.measure`. Nothing is open afterwards."""
         return measure(self, setup)
 
-    def respond(self, setup: Setup) -> dict[str, float]:
+    def respond(self, setup: Setup, tries: int) -> dict[str, float]:
         """How long a knob takes to be heard; see `rtae.measuring.respond`. Nothing is open afterwards."""
-        return respond(self, setup)
+        return respond(self, setup, tries)
 
     def list_devices(self) -> list[Any]:
         """All devices; new ones are found only while none is open."""
@@ -252,7 +219,7 @@ class Server:
 
     def facts(self) -> dict[str, Any]:
         """What was agreed with the device, and the latency in its parts, in samples at the stream's rate."""
-        session, _ = self.ready()
+        session, setup = self.ready()
         stream = self.stream
         parts = dict(vars(session.engine.latency)) if session.microphone else {}
         parts["lead"] = session.feed.lead
@@ -264,176 +231,14 @@ class Server:
             "engine_latency": session.engine.latency.total,
             "hop": session.engine.hop,
             "device": stream.name if stream else "",
+            "output": setup.output,
+            "input": setup.input,
             "rate": session.rate,
             "block": stream.block if stream else 0,
             "channels": session.channels,
             "latency": parts,
             "pid": os.getpid(),
         }
-
-    # -- behind the commands -----------------------------------------------------------------------------------------
-    def ready(self) -> tuple[Session, Setup]:
-        """Session and setup. Raises DeviceError where there is no device now."""
-        if self.session is None or self.setup is None:
-            raise DeviceError(self.lost or "Nothing is open yet; configure the audio process first")
-        return self.session, self.setup
-
-    def open_session(self, setup: Setup, model: OnnxModel) -> None:
-        """Device, feed, engine, sources; on failure nothing stays open."""
-        live = setup.source == MICROPHONE
-        request = setup.request(wanted_rate(setup, model), setup.channels, setup.channels if live else 0)
-        holder: list[Feed] = []
-
-        def callback(out: FloatArray, block: FloatArray | None) -> None:
-            holder[0].callback(out, block, stream.even)
-            if self.tap is not None:
-                self.tap(out, block)
-
-        stream = open_stream(request, callback)
-        try:
-            # Now and then a device asks for two blocks at once, and what is left must be enough to fade out.
-            reserve = round(FADE_SECONDS * stream.rate)
-            lead = stream.block + max(stream.block + reserve, round(setup.lead * stream.rate))
-            feed = Feed(stream.rate, stream.outputs, stream.inputs, stream.block, lead)
-            holder.append(feed)
-            channels = min(setup.channels, 2)
-            engine = self.make_engine(model, setup, stream.rate, channels)
-            session = Session(engine, feed, stream.rate, channels, self.shared)
-            session.microphone = live
-            session.flags = lambda: stream.underflows + stream.overflows
-            session.first = open_source(setup.source, stream.rate, channels, setup.loop)
-            session.dream = self.make_dream(setup.source, setup.model, model.spec)
-            session.second = open_source(setup.second, stream.rate, channels) if setup.second else None
-            if session.first is not None:
-                session.first.seek(setup.position)
-            session.prepare()
-            session.playing = setup.playing
-            stream.start()
-            self.stream, self.session, self.lost = stream, session, ""  # the worker's thread takes notice meanwhile
-            sleep(request.latency_seconds + EVEN_SECONDS)
-            if live and setup.guard:
-                session.guard = Guard(stream.rate, *self.loop_delays(session, stream))
-            self.go_on_recording(session)
-            feed.armed = True
-        except BaseException:
-            self.stream = self.session = None
-            stream.close()
-            raise
-
-    def make_dream(self, source: str, folder: str, model: ModelSpec) -> Dream | None:
-        """What source A dreams with, if it does. Raises ModelError where the model has no prior."""
-        return Dream(load_network(Path(folder), model)) if source == DREAM else None
-
-    def make_engine(self, model: OnnxModel, setup: Setup, rate: int, channels: int) -> Engine:
-        """An engine that is warm: what its first hops would take the time for has been done."""
-        hop = setup.hop or smallest_hop(model, rate, channels, setup.lead, setup.quality)
-        engine = Engine(model, hop=hop, quality=setup.quality)
-        engine.prepare(rate, channels)
-        for _ in range(WARM_HOPS):
-            engine.process(np.zeros((channels, engine.longest_chunk), np.float32), Snapshot())
-        return engine
-
-    def loop_delays(self, session: Session, stream: Stream) -> tuple[int, int]:
-        """Samples of the whole loop from loudspeaker to loudspeaker, and of its part outside of the engine."""
-        outside = session.feed.lead + round((stream.output_latency + stream.input_latency) * stream.rate)
-        return outside + session.engine.latency.total, outside
-
-    def go_on_recording(self, session: Session) -> None:
-        """What was being recorded when the device was lost; in a new file if the rate is another one now."""
-        kept, self.recording = self.recording, None
-        if kept is None:
-            return
-        recorder, dry = kept
-        if (recorder.rate, recorder.channels) != (session.rate, session.channels):
-            recorder.stop()
-            try:
-                recorder = Recorder(recorder.path, session.rate, session.channels)
-            except RtaeError as error:
-                self.notify(str(error))
-                return
-            self.notify(f"The recording goes on in {recorder.path}, since the device has another sample rate")
-        session.record_dry, session.recorder = dry, recorder
-
-    def drop_session(self) -> None:
-        """Let go of everything that is open; a recording is kept, to go on with whatever is opened next."""
-        session, self.session = self.session, None
-        if session is not None:
-            with session.lock:
-                session.end_performance()
-        if session is not None and session.recorder is not None:
-            with session.lock:
-                if session.open > 0:
-                    session.fading_block()  # the recording's last moment; nobody else hears it
-                self.recording = (session.recorder, session.record_dry)
-                session.recorder = None
-        self.close_stream()
-
-    def close_stream(self) -> None:
-        """Let go of the device; ends the process if the sound server is frozen, since nothing else helps then."""
-        stream, self.stream = self.stream, None
-        if stream is not None and not stream.close():
-            self.notify("The sound server does not answer; the audio process starts anew")
-            os._exit(HUNG)
-
-    def look_after(self) -> None:
-        """Find out that the device is gone; try to get it back."""
-        stream, session, setup = self.stream, self.session, self.setup
-        if stream is not None and session is not None and setup is not None and stream.failed:
-            self.setup = replace(setup, position=session.position_seconds())
-            self.lost = f"The sound device '{stream.name}' is gone ({stream.failed}); waiting for it"
-            pauses = ". The recording pauses" if session.recorder is not None else ""
-            self.notify(self.lost + pauses)
-            self.drop_session()
-            self.retry_at = monotonic() + RETRY_SECONDS
-        elif session is not None and session.recorder is not None and session.recorder.error is not None:
-            self.notify(str(session.recorder.error))
-            session.recorder = None
-        elif self.performer is not None and self.performer.performed is not None and not self.told:
-            self.told = True
-            self.notify("The performance ended here, where the song was left; what was played until then can be saved")
-        elif session is not None and session.guard is not None and session.guard.count > self.ducked:
-            self.ducked = session.guard.count
-            self.notify("Feedback: the microphone hears the loudspeakers. The output was turned down; use headphones")
-        elif session is not None and stream is not None and session.guard is not None and monotonic() > self.guard_at:
-            self.follow_delays(session, stream, session.guard)
-        elif stream is None and setup is not None and self.lost and monotonic() > self.retry_at:
-            self.retry_at = monotonic() + RETRY_SECONDS
-            self.reopen(setup)
-
-    def follow_delays(self, session: Session, stream: Stream, guard: Guard) -> None:
-        """Tell the guard of a device whose delay is another one than when it was opened: it is only known by and by."""
-        self.guard_at = monotonic() + GUARD_SECONDS
-        turn, lag = self.loop_delays(session, stream)
-        if abs(lag - guard.lag) > GUARD_OFF_SECONDS * session.rate:
-            with session.lock:
-                guard.set_loop(turn, lag)
-
-    def reopen(self, setup: Setup, quietly: bool = False) -> None:
-        """One attempt."""
-        attempts = [setup, replace(setup, output=None, input=None)] if setup.follow_default else [setup]
-        with contextlib.suppress(RtaeError):
-            devices(rescan=True)
-        for attempt in attempts:
-            try:
-                self.open_session(attempt, OnnxModel.load(Path(attempt.model)))
-            except RtaeError:
-                continue
-            if not quietly:
-                self.notify(f"Playing again on '{self.stream.name if self.stream else ''}'")
-            return
-
-    def work(self) -> None:
-        """The worker's thread: keep the feed full."""
-        while not self.stopping.is_set():
-            session = self.session
-            try:
-                if session is None:
-                    sleep(POLL_SECONDS)
-                elif not session.work():
-                    sleep(session.pause)
-            except Exception as error:  # a defect; silence without a word would be the worst of answers
-                self.notify(f"The audio process failed ({type(error).__name__}: {error})")
-                os._exit(FAILED)
 
     def end(self) -> None:
         """Stop everything."""
@@ -537,14 +342,6 @@ def answer(server: Server, number: int, name: str, arguments: dict[str, Any]) ->
         return number, False, (type(error).__name__, str(error))
     except Exception as error:  # a defect, or a library's own kind of error: the client has to hear of it
         return number, False, ("RtaeError", f"'{name}' failed ({type(error).__name__}: {error})")
-
-
-def wanted_rate(setup: Setup, model: OnnxModel) -> int:
-    """A file's own rate, so that it is played as it is; for the rest the model's."""
-    if setup.source in SOURCES:
-        return model.spec.sample_rate
-    with AudioReader(setup.source) as reader:
-        return reader.rate
 
 
 def settle() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,16 +13,21 @@ from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn
 
+from rtae.audio.file import AudioReader
 from rtae.client import Client
 from rtae.demo import DEMO_PATH
-from rtae.errors import DeviceError, RtaeError
-from rtae.params import Snapshot
-from rtae.setup import MICROPHONE, Setup
+from rtae.errors import AudioFileError, DeviceError, DisturbedError, RtaeError
+from rtae.params import TABLE, Snapshot
+from rtae.setup import GENERATORS, MICROPHONE, Setup
+from rtae.shared import Status
 from rtae.show import bar, clock, say
 
 POLL_SECONDS = 0.1
 GUARD_SHOWN_DB = -1.0
 SETTLE_SECONDS = 0.5
+MISSING_SECONDS = 1.0
+ATTEMPTS = 3  # to measure something while nothing is disturbed
+LEAST_DRIFT_MS = 1.0  # of a delay that is stated, so that it counts as one
 
 
 @contextmanager
@@ -45,23 +50,50 @@ def describe(setup: Setup, facts: dict[str, Any]) -> str:
     return f"{facts['device']}, {rate} Hz, blocks of {facts['block']}; latency {total:.0f} ms ({parts}){hop}"
 
 
-def play_songs(setup: Setup, songs: Sequence[Path], values: Snapshot, record: Path | None, dry: bool) -> None:
-    """Songs, one after another."""
+def play_songs(setup: Setup, songs: Sequence[str], values: Snapshot, record: Path | None, dry: bool) -> None:
+    """Songs, one after another. Raises AudioFileError at once where one of them cannot be read."""
+    for song in (*songs, *filter(None, [setup.second])):
+        check_song(song)
     with Client(say) as client, until_ctrl_c() as stop:
         client.set(values)
-        facts = client.configure(replace(setup, source=str(songs[0])))
+        facts = client.configure(replace(setup, source=songs[0]))
         say(f"On {describe(setup, facts)}. Ctrl-C stops.")
         start_recording(client, record, dry)
         with bar(BarColumn(), TextColumn("{task.description}")) as progress:
             for number, song in enumerate(songs):
-                if number:
-                    client.open(str(song))
+                try:
+                    if number:
+                        client.open(song)
+                except AudioFileError as error:  # since it was checked
+                    say(f"{error}. It is left out")
+                    continue
                 client.play()
-                say(f"Playing {song.name} through {Path(setup.model).name}")
-                follow(client, stop, progress)
+                name = Path(song).name
+                say(f"Playing {name} through {Path(setup.model).name}")
+                length = stated_seconds(song)
+                end = follow(client, stop, progress)
+                if end.ended and end.position < length - MISSING_SECONDS:
+                    say(f"Note: {name} is damaged or cut short: it ended after {clock(end.position)}")
                 if stop.is_set():
                     break
         finish(client)
+
+
+def check_song(song: str) -> None:
+    """Raise AudioFileError if it is a file that cannot be read."""
+    if song not in GENERATORS:
+        with AudioReader(Path(song)):
+            pass
+
+
+def stated_seconds(song: str) -> float:
+    """The length of a song, if its header can be trusted to say it, else 0. Says so where the song is cut short."""
+    if song in GENERATORS:
+        return 0.0
+    with AudioReader(Path(song)) as reader:
+        if reader.truncated:
+            say(f"Note: {Path(song).name} is cut short; what there is of it is played")
+        return 0.0 if reader.truncated or reader.info.guessed else reader.info.seconds
 
 
 def play_live(setup: Setup, values: Snapshot, record: Path | None, dry: bool) -> None:
@@ -82,9 +114,9 @@ def start_recording(client: Client, record: Path | None, dry: bool) -> None:
         say(f"Recording to {client.record(str(record), dry)}")
 
 
-def follow(client: Client, stop: threading.Event, progress: Progress) -> None:
-    """Show where it stands until the source ends or Ctrl-C."""
-    task = progress.add_task("")
+def follow(client: Client, stop: threading.Event, progress: Progress) -> Status:
+    """Show where it stands until the source ends or Ctrl-C; the last that was shown."""
+    task, at = progress.add_task(""), client.status()
     while not stop.wait(POLL_SECONDS):
         at = client.status()
         line = f"{clock(at.position)}{f' / {clock(at.duration)}' if at.duration else ''}   late {at.late:.0f} samples"
@@ -94,6 +126,7 @@ def follow(client: Client, stop: threading.Event, progress: Progress) -> None:
         if at.ended:
             break
     progress.remove_task(task)
+    return at
 
 
 def finish(client: Client) -> None:
@@ -125,9 +158,29 @@ def latency_report(setup: Setup, measure: bool = False) -> None:
             say(f"{name}: {describe(wanted, facts)}")
             setup = replace(setup, hop=setup.hop or (facts["hop"] if wanted.source == MICROPHONE else 0))
         if measure:
-            say_response("a song, mode relaxed", client.respond(song))
-            say_response(f"mode {setup.mode}", client.respond(setup))
-            say_measured(client.measure(setup))
+            say_response("a song, mode relaxed", undisturbed(lambda: client.respond(song)))
+            say_response(f"mode {setup.mode}", undisturbed(lambda: client.respond(setup)))
+            say_measured(undisturbed(lambda: client.measure(setup)))
+
+
+def undisturbed(measure: Callable[[], dict[str, float]]) -> dict[str, float]:
+    """What is measured while nothing is disturbed; after some attempts what there is, with a remark, or the error."""
+    for attempt in range(ATTEMPTS):
+        try:
+            found = measure()
+        except DisturbedError:
+            if attempt == ATTEMPTS - 1:
+                raise
+            continue
+        late, flags, drift_ms = (found.get(name, 0) for name in ("late", "flags", "drift_ms"))
+        if not (late or flags or drift_ms > LEAST_DRIFT_MS):
+            return found
+    say(
+        f"Note: the sound was disturbed while this was measured ({late:.0f} samples came late, the device flagged "
+        f"{flags:.0f} blocks, and its own delay changed by {drift_ms:.0f} ms), so what follows may be wrong; measure "
+        "again when less is going on"
+    )
+    return found
 
 
 def settled(client: Client, setup: Setup) -> dict[str, Any]:
@@ -139,11 +192,8 @@ def settled(client: Client, setup: Setup) -> dict[str, Any]:
 
 def say_response(name: str, found: dict[str, float]) -> None:
     """How long knobs take."""
-    gain, latents, stated = (1000 * found[key] for key in ("output_gain", "latent_scale", "stated"))
-    say(
-        f"{name}: a turned knob was heard after at most {gain:.0f} ms (output gain) and {latents:.0f} ms (latents); "
-        f"stated are {stated:.0f} ms"
-    )
+    knobs = ", ".join(f"{1000 * found[id]:.0f} ms ({TABLE[id].label.lower()})" for id in found if id in TABLE)
+    say(f"{name}: a turned knob was fully heard after at most {knobs}; stated are {1000 * found['stated']:.0f} ms")
 
 
 def say_measured(found: dict[str, float]) -> None:
@@ -155,5 +205,3 @@ def say_measured(found: dict[str, float]) -> None:
         stated, measured = (1000 * found[prefix + key] / found[prefix + "rate"] for key in ("stated", "measured"))
         say(f"{name}: {measured:.1f} ms measured through the loopback, {stated:.1f} ms stated")
     say(f"Confidence {found['confidence']:.1f}; from 2 up the chirp was found for sure")
-    if found["late"]:
-        say(f"Note: {found['late']:.0f} samples came late, so the second figure may be too long; measure again")

@@ -3,7 +3,8 @@
 A round trip: a chirp is played and found at the input (`rtae.loopback`), with nothing but the device, and with the
 engine in between. A knob: a tone is played and its level watched where it leaves for the device; the client writes a
 value, the engine reads it with its next hop, and what it makes of it passes the crossfade and our own ring. The
-device's own part is what it states with each block.
+device's own part is what it states with each block: at most, since a knob may be turned just after the device has taken
+what it wanted, and a block longer, since only with the next one it is looked at again.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from numpy.typing import NDArray
 
 from rtae.audio.device import open_stream
 from rtae.audio.stream import Stream
-from rtae.errors import DeviceError
-from rtae.loopback import Probe
+from rtae.errors import DeviceError, DisturbedError
+from rtae.loopback import Delay, Probe
 from rtae.params import Snapshot
 from rtae.setup import MICROPHONE, Setup
 from rtae.source import TONE_HZ
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float32]
 SMOOTHING_SECONDS = 4 / TONE_HZ  # of the level; whole periods of the tone that is listened to
-HEARD = 0.11  # of the way to silence is 1 dB, the least that is heard
+LEFT = 0.11  # of the old level: a change that has come so far counts as done
 LEAST_CHANGE = 0.5  # of the level, or it is no change that could be timed
 ENDS_SECONDS = 0.1  # of the recording, in which the level is that of before, and that of after
 POLL_SECONDS = 0.02
@@ -36,10 +37,9 @@ RATE_TO_MEASURE = 48_000
 SETTLE_SECONDS = 1.0  # until the delays of a stream are known, and what an open microphone began with is gone
 LISTEN_SECONDS = 1.0  # to a knob that is turned,
 TURN_SECONDS = 0.2  # so long after it began
-TRIES = 3
 QUIET_DB = -12.0
-# Knobs that make a tone quieter, and to which value: one behind the model, one on its latents.
-TURNS = (("output_gain", -60.0), ("latent_scale", 0.0))
+# Knobs that make a tone quieter, and to which value: before the model, on its latents, and behind it.
+TURNS = (("input_gain", -60.0), ("latent_scale", 0.0), ("output_gain", -60.0))
 
 
 class Listener:
@@ -51,7 +51,8 @@ class Listener:
     def __init__(self, stream: Stream, seconds: float) -> None:
         self.stream, self.rate = stream, stream.rate
         self.played: FloatArray = np.zeros(round(seconds * self.rate), np.float32)
-        self.starts = np.zeros(len(self.played))  # when sample 0 was heard, by each callback
+        self.taken = np.zeros(len(self.played))  # when sample 0 was taken, by each callback
+        self.delays = np.zeros(len(self.played))  # from then until it was heard
         self.place = self.calls = 0
 
     @property
@@ -63,21 +64,31 @@ class Listener:
         """(samples, outputs) that are played now."""
         if self.done:
             return
-        self.starts[self.calls] = monotonic() + self.stream.delay - self.place / self.rate
+        self.taken[self.calls] = monotonic() - self.place / self.rate
+        self.delays[self.calls] = self.stream.delay
         self.calls += 1
         part = self.played[self.place : self.place + len(out)]
         part[:] = out[: len(part), 0]
         self.place += len(part)
 
+    @property
+    def start(self) -> float:
+        """When sample 0 was heard, of `time.monotonic`. Callbacks come in bursts, samples evenly."""
+        start = float(np.median(self.taken[: self.calls] + self.delays[: self.calls]))
+        return start if self.stream.delay else start + self.stream.output_latency
+
+    @property
+    def longest_delay(self) -> float:
+        """Seconds from the device's call for a block until it was heard, at most."""
+        return self.start - float(self.taken[: self.calls].min())
+
     def seconds_until_change(self, since: float) -> float:
         """From a moment of `time.monotonic` until the change was heard. Raises DeviceError if there was none."""
-        # Callbacks come in bursts, samples evenly.
-        start = float(np.median(self.starts[: self.calls])) + (0.0 if self.stream.delay else self.stream.output_latency)
-        return start + change(self.played, self.rate) / self.rate - since
+        return self.start + change(self.played, self.rate) / self.rate - since
 
 
 def change(sound: FloatArray, rate: int) -> int:
-    """The sample at which the level has changed audibly. Raises DeviceError where it has nowhere to go.
+    """The sample at which the level has got to its new place. Raises DeviceError where it has nowhere to go.
 
     >>> tone = np.sin(2 * np.pi * 440 / 48_000 * np.arange(48_000)).astype(np.float32)
     >>> tone[20_000:] *= 0.1
@@ -92,7 +103,7 @@ def change(sound: FloatArray, rate: int) -> int:
     before, after = float(np.median(level[:end])), float(np.median(level[-end:]))
     if before <= 0 or abs(before - after) < LEAST_CHANGE * before:
         raise DeviceError("A turned knob was not heard while it was measured; measure again")
-    return int(np.argmax(level < before - HEARD * (before - after))) + width // 2
+    return int(np.flatnonzero(level > after + LEFT * (before - after))[-1]) + 1  # a level is that of what follows
 
 
 # -- round trips -----------------------------------------------------------------------------------------------------
@@ -100,13 +111,16 @@ def measure(server: Server, setup: Setup) -> dict[str, float]:
     """Play a chirp through a loopback: round trips as stated and as measured, in samples at `rate`.
 
     Of the device alone, and, if the setup has a model, of everything from the microphone to the loudspeaker: for
-    that the parameters must pass the dry sound, at less than full gain. What was open is closed; configure again
-    afterwards.
+    that the parameters must pass the dry sound, at less than full gain. late, flags: samples that were missing, and
+    what the device flagged meanwhile; drift_ms: by how much what it states changed. Where there is any of it the
+    figures mean little. What was open is closed; configure again afterwards.
     """
     server.drop_session()
     server.setup = None
     whole = measure_whole(server, setup) if setup.model else {}
-    return {**measure_device(server, setup, round(whole.get("whole_rate", RATE_TO_MEASURE))), **whole}
+    device = measure_device(server, setup, round(whole.get("whole_rate", RATE_TO_MEASURE)))
+    flags, drift_ms = device["flags"] + whole.get("flags", 0), max(device["drift_ms"], whole.get("drift_ms", 0.0))
+    return {**whole, **device, "flags": flags, "drift_ms": drift_ms}
 
 
 def measure_device(server: Server, setup: Setup, rate: int) -> dict[str, float]:
@@ -127,12 +141,20 @@ def measure_device(server: Server, setup: Setup, rate: int) -> dict[str, float]:
         stream.start()
         sleep(SETTLE_SECONDS)
         holder.append(probe)
+        flags, before = stream.flags, stream.round_trip
         wait_for_probe(probe, stream)
-        stated = (stream.output_latency + stream.input_latency) * stream.rate
+        flags, stated = stream.flags - flags, stream.round_trip
     finally:
         server.close_stream()
-    found = probe.delay()
-    return {"rate": stream.rate, "stated": stated, "measured": found.samples, "confidence": found.confidence}
+    found = delay_of(probe, flags)
+    return {
+        "rate": stream.rate,
+        "stated": stated * stream.rate,
+        "measured": found.samples,
+        "confidence": found.confidence,
+        "flags": flags,
+        "drift_ms": 1000 * abs(stated - before),
+    }
 
 
 def measure_whole(server: Server, setup: Setup) -> dict[str, float]:
@@ -144,28 +166,45 @@ def measure_whole(server: Server, setup: Setup) -> dict[str, float]:
             raise DeviceError("The sound device went away before it could be measured; try again")
         probe = Probe(stream.rate)
         sleep(SETTLE_SECONDS)
+        flags, before = stream.flags, stream.round_trip
         server.tap = probe.tap
         wait_for_probe(probe, stream)
         stated = server.loop_delays(session, stream)[0]
+        drift_ms = 1000 * abs(stream.round_trip - before)
     finally:
         server.tap = None
         server.drop_session()
         server.setup = None
+    late, flags = session.feed.late, stream.flags - flags
     return {
         "whole_rate": stream.rate,
         "whole_stated": stated,
-        "whole_measured": probe.delay().samples,
-        "late": session.feed.late,
+        "whole_measured": delay_of(probe, late + flags).samples,
+        "late": late,
+        "flags": flags,
+        "drift_ms": drift_ms,
     }
 
 
-# -- knobs -----------------------------------------------------------------------------------------------------------
-def respond(server: Server, setup: Setup) -> dict[str, float]:
-    """Turn knobs while a tone plays: the longest time until each is heard, and what is stated, in seconds.
+def delay_of(probe: Probe, lost: int) -> Delay:
+    """What the probe found. Raises DisturbedError where that is nothing since something was lost; else DeviceError."""
+    try:
+        return probe.delay()
+    except DeviceError:
+        if lost:
+            raise DisturbedError("Sound was lost while it was measured; measure again when less is going on") from None
+        raise
 
+
+# -- knobs -----------------------------------------------------------------------------------------------------------
+def respond(server: Server, setup: Setup, tries: int) -> dict[str, float]:
+    """Turn knobs while a tone plays: the longest time until each is fully heard, and what is stated, in seconds.
+
+    late: samples that were missing meanwhile, and flags of the device: where there are any the times mean nothing.
     What was open is closed; configure again afterwards.
     """
     found: dict[str, float] = {}
+    device = 0.0
     try:
         server.configure(replace(setup, source="tone", second="", playing=True))
         session, stream = server.ready()[0], server.stream
@@ -174,10 +213,13 @@ def respond(server: Server, setup: Setup) -> dict[str, float]:
         sleep(SETTLE_SECONDS)
         for id, value in TURNS:
             turned = Snapshot().replace(output_gain=QUIET_DB).replace(**{id: value})
-            found[id] = max(seconds_until_heard(server, stream, turned) for _ in range(TRIES))
+            turns = [turn_a_knob(server, stream, turned) for _ in range(tries)]
+            found[id] = max(heard for heard, _ in turns)
+            device = max(device, *(delay for _, delay in turns))
         latency = session.engine.latency
         samples = latency.hop + latency.crossfade + latency.resampling + latency.limiter + session.feed.lead
-        found |= {"stated": samples / session.rate + stream.output_latency, "late": session.feed.late}
+        found |= {"stated": (samples + stream.block) / session.rate + device}
+        found |= {"late": session.feed.late, "flags": stream.flags}
     finally:
         server.tap = None
         server.shared.set_snapshot(Snapshot())
@@ -186,8 +228,8 @@ def respond(server: Server, setup: Setup) -> dict[str, float]:
     return found
 
 
-def seconds_until_heard(server: Server, stream: Stream, turned: Snapshot) -> float:
-    """One turn of a knob: until its sound leaves for the device."""
+def turn_a_knob(server: Server, stream: Stream, turned: Snapshot) -> tuple[float, float]:
+    """One turn of a knob: seconds until it is heard, and how many of them at most are the device's."""
     server.shared.set_snapshot(Snapshot().replace(output_gain=QUIET_DB))
     sleep(LISTEN_SECONDS)
     listener = Listener(stream, LISTEN_SECONDS)
@@ -196,7 +238,7 @@ def seconds_until_heard(server: Server, stream: Stream, turned: Snapshot) -> flo
     since = monotonic()
     server.shared.set_snapshot(turned)
     wait_for_probe(listener, stream)
-    return listener.seconds_until_change(since)
+    return listener.seconds_until_change(since), listener.longest_delay
 
 
 def wait_for_probe(probe: Probe | Listener, stream: Stream) -> None:

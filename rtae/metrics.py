@@ -264,7 +264,7 @@ class Metric:
 METRICS = {
     "snr": Metric("SNR dB", snr, BEST_DB, 2),
     "si_sdr": Metric("SI-SDR dB", si_sdr, BEST_DB, 2),
-    "mr_stft": Metric("MR-STFT", mr_stft, 0.0, 3, "train", ("torch", "auraloss", "torchmetrics")),
+    "mr_stft": Metric("MR-STFT", mr_stft, 0.0, 3, "train", ("torch", "auraloss")),
     "log_mel": Metric("log-mel dB", log_mel, 0.0, 2, "analysis", ("librosa",)),
     "visqol": Metric("ViSQOL", visqol, 4.73, 2, "analysis", ("visqol",)),
     "beat_f": Metric("beats F", beat_f, 1.0, 3, "analysis", ("librosa", "mir_eval")),

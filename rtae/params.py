@@ -127,7 +127,7 @@ PARAMETERS = (
     ),
     Parameter("dream_seed", "Dream seed", "", 0, 65_535, 0, "whole", "The same seed dreams the same music."),
     Parameter("freeze", "Freeze", "", 0, 1, 0, "switch", "1 holds the latest latents and loops them; 0 lets go."),
-    Parameter("freeze_length", "Freeze length", "s", 0.01, 2, 0.25, "log", "How much of the latents freeze loops."),
+    Parameter("freeze_length", "Freeze time", "s", 0.01, 2, 0.25, "log", "How much of the latents freeze loops."),
     Parameter("blur", "Blur", "s", 0, 1, 0, "linear", "Latents are averaged over so much of their past."),
     Parameter(
         "echo", "Echo", "", 0, 1, 0, "linear", "Earlier latents are added, four times, each weaker by this factor."
@@ -151,7 +151,7 @@ PARAMETERS = (
     ),
     Parameter(
         "difference",
-        "Hear the difference",
+        "Difference",
         "",
         0,
         1,

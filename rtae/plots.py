@@ -19,6 +19,7 @@ from rtae.errors import AudioFileError
 
 if TYPE_CHECKING:
     from rtae.analysis import Analysis
+    from rtae.collapse import Course
 
 FloatArray = NDArray[np.float32]
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#8c564b", "#bcbd22", "#17becf")
@@ -222,3 +223,42 @@ def clusters(analyses: Mapping[str, Analysis], title: str) -> Figure:
 def decoders(original: FloatArray, outputs: Sequence[tuple[str, FloatArray]], rate: int, song: str) -> Figure:
     """The same song through several decoders, below the song itself."""
     return waves({"the song": original, **dict(outputs)}, rate, song)
+
+
+def courses(trained: Sequence[Course], titles: Mapping[str, str]) -> Figure:
+    """Trainings of a variational autoencoder side by side: loss, what the latents carry, quality."""
+    with rc_context(STYLE):
+        drawn = figure(11, 6.4)
+        axes = drawn.subplots(2, 3)
+        loss, kl, quality = axes[0]
+        active, principal, dimensions = axes[1]
+        count, width = trained[0].dimensions.shape[1], 0.8 / len(trained)
+        lines = []
+        for number, (colour, course) in enumerate(zip(COLOURS, trained, strict=False)):
+            look: dict[str, Any] = {"color": colour, "marker": "o", "markersize": 3}
+            loss.plot(course.steps, course.loss / course.loss[0], label=course.fall, **look)
+            kl.plot(course.steps, course.kl, **look)
+            lines += quality.plot(course.steps, course.si_sdr, label=titles[course.name], **look)
+            active.plot(course.steps, course.active, **look)
+            principal.plot(course.steps, course.dimensions_95, **look)
+            places = np.arange(1, count + 1) + (number - (len(trained) - 1) / 2) * width
+            dimensions.bar(places, course.dimensions[-1], width, color=colour)
+        loss.set_title("loss, as a share of the first one")
+        loss.set_ylim(0)
+        loss.legend(loc="upper right")
+        kl.set_title("KL, nats per frame")
+        kl.set_yscale("symlog", linthresh=1)
+        kl.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        quality.set_title("SI-SDR of held-out songs, dB")
+        active.set_title("dimensions that move")
+        principal.set_title("components with 95 % of the variance")
+        for axis in (active, principal):
+            axis.axhline(count, color=GREY, linestyle="--", linewidth=1)
+            axis.set_ylim(0, 1.1 * count)
+        dimensions.set_title("nats of each dimension, at the end")
+        dimensions.set_xlabel("dimension")
+        dimensions.set_xticks(range(1, count + 1, max(1, count // 8)))
+        for axis in (loss, kl, quality, active, principal):
+            axis.set_xlabel("step")
+        drawn.legend(handles=lines, loc="outside lower center", ncols=len(trained))
+    return drawn

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from rtae.dsp import uniform
 from rtae.errors import ModelError
-from rtae.runtime import open_session, read_checked
+from rtae.runtime import open_session, read_checked, run_session
 from rtae.spec import ENCODER_FILE, PRIOR_FILE, PRIOR_NETWORK_FILE, ModelSpec, floats, is_whole
 
 FloatArray = NDArray[np.float32]
@@ -176,15 +176,10 @@ class Network(Prior):
     """A recurrent network, which knows what comes after what. Raises ModelError where it is not what its spec says."""
 
     def __init__(self, spec: PriorSpec, content: bytes, where: str) -> None:
-        self.session = open_session(content, where)
+        self.session, self.where = open_session(content, where), where
         super().__init__(spec)
-        try:
-            for _ in range(2):
-                z = self.draw(np.zeros(self.randoms), 1.0)
-        except Exception as error:  # onnxruntime's exceptions share no base class but this one
-            raise ModelError(f"{where} does not run: {str(error).splitlines()[0]}") from None
-        if z.shape != (spec.latent_dim,) or self.past.shape != (spec.order, spec.latent_dim):
-            raise ModelError(f"{where} does not belong to its {PRIOR_FILE}; train or copy it again")
+        for _ in range(2):
+            self.draw(np.zeros(self.randoms), 1.0)
         self.restart()
 
     def restart(self) -> None:
@@ -206,7 +201,9 @@ class Network(Prior):
             "noise": noise[None],
             "temperature": np.full((1, 1), temperature, np.float32),
         }
-        z, self.state = self.session.run(["latent", "next_state"], inputs)
+        z, self.state = run_session(self.session, ["latent", "next_state"], inputs, self.where)
+        if np.shape(z) != (1, self.spec.latent_dim):
+            raise ModelError(f"{self.where} does not belong to its {PRIOR_FILE}; train or copy it again")
         self.past = np.concatenate([self.past[1:], z])
         return np.asarray(z[0], np.float32)
 

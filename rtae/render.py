@@ -28,7 +28,8 @@ SILENCE_PEAK = 10 ** (-80 / 20)
 class Rendered:
     """What came out: its length, its highest peak (full scale 1), and what was wrong with the input.
 
-    repaired: samples of the input, and of the model's output, that were not finite; truncated: the input ends early.
+    repaired: samples of the input, and of the model's output, that were not finite; truncated: the input ends early;
+    source_peak: the input's highest peak.
     """
 
     path: Path
@@ -38,11 +39,34 @@ class Rendered:
     peak: float
     repaired: int
     truncated: bool
+    source_peak: float
 
     @property
     def silent(self) -> bool:
         """Nothing to hear."""
         return self.peak < SILENCE_PEAK
+
+    @property
+    def silent_source(self) -> bool:
+        """Nothing to hear in the input."""
+        return self.source_peak < SILENCE_PEAK
+
+
+class Peak:
+    """The highest peak of what was added. level: full scale 1."""
+
+    def __init__(self) -> None:
+        self.level = 0.0
+
+    def add(self, block: FloatArray) -> None:
+        """One block more, (rows, n)."""
+        self.level = max(self.level, float(np.abs(block).max(initial=0)))
+
+    def watch(self, blocks: Iterator[FloatArray], rows: int) -> Iterator[FloatArray]:
+        """Blocks as they pass, of which the first rows are added."""
+        for block in blocks:
+            self.add(block[:rows])
+            yield block
 
 
 def rendered_blocks(blocks: Iterator[FloatArray], engine: Engine, values: Snapshot) -> Iterator[FloatArray]:
@@ -90,15 +114,17 @@ def render(
         first = reader.read(BLOCK)
         if first.shape[1] == 0:
             raise AudioFileError(f"{source} holds no samples; choose a file with sound in it")
-        done, peak = 0, 0.0
+        done, before, after = 0, Peak(), Peak()
         with AudioWriter(target, reader.rate, reader.channels, subtype) as writer:
-            for block in rendered_blocks(both(first, read_blocks(reader), other), engine, values):
+            blocks = before.watch(both(first, read_blocks(reader), other), reader.channels)
+            for block in rendered_blocks(blocks, engine, values):
                 writer.write(block)
+                after.add(block)
                 done += block.shape[1]
-                peak = max(peak, float(np.abs(block).max(initial=0)))
                 progress(done, max(done, reader.info.samples))
         repaired = reader.repaired + engine.meters.broken
-        return Rendered(target, done, reader.rate, reader.channels, peak, repaired, reader.truncated)
+        facts = (after.level, repaired, reader.truncated, before.level)
+        return Rendered(target, done, reader.rate, reader.channels, *facts)
 
 
 def render_performance(
@@ -121,7 +147,7 @@ def render_performance(
     latency = engine.latency.total
     if performance.length <= latency:
         raise AudioFileError("Nothing was played in the performance; record a longer one")
-    done, peak, total = 0, 0.0, performance.length - latency
+    done, total, before, after = 0, performance.length - latency, Peak(), Peak()
     with ExitStack() as stack:
         sources = [open_at(song, rate, channels, performance.start_seconds)]
         stack.callback(sources[0].close)
@@ -129,17 +155,18 @@ def render_performance(
             sources.append(open_at(second, rate, channels, performance.second_start_seconds))
             stack.callback(sources[1].close)
         writer = stack.enter_context(AudioWriter(target, rate, channels, subtype))
-        for block in replay(engine, performance, source_blocks(sources, performance.length)):
+        blocks = before.watch(source_blocks(sources, performance.length), channels)
+        for block in replay(engine, performance, blocks):
             late = min(latency, block.shape[1])
             latency -= late
             writer.write(block[:, late:])
+            after.add(block[:, late:])
             done += block.shape[1] - late
-            peak = max(peak, float(np.abs(block[:, late:]).max(initial=0)))
             progress(done, total)
         readers = [source.reader for source in sources if isinstance(source, FileSource)]
         repaired = sum(reader.repaired for reader in readers) + engine.meters.broken
         truncated = any(reader.truncated for reader in readers)
-        return Rendered(target, done, rate, channels, peak, repaired, truncated)
+        return Rendered(target, done, rate, channels, after.level, repaired, truncated, before.level)
 
 
 def open_at(song: Path, rate: int, channels: int, seconds: float) -> Source:

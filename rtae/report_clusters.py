@@ -20,6 +20,7 @@ from rtae.audio.file import AudioReader
 from rtae.clips import Clip, read_clip
 from rtae.report_ground import LEAST_CLIPS, MAIN, MODELS, Ground, Section, by_size, listed
 
+TIE = 0.02  # of the largest spread: two models as close as that are said to be alike
 LONE_SHARE = 0.9  # of the clips in one cluster: the others are exceptions and no kinds
 
 
@@ -41,6 +42,8 @@ def components(ground: Ground) -> Section:
         return too_few(title, ground)
     spreads = {name: one.embedding.spread for name, one in ground.analyses["flat"].items()}
     order = sorted(spreads, key=lambda name: -spreads[name])
+    near = [name for name in order[1:] if spreads[name] > (1 - TIE) * spreads[order[0]]]
+    widest = f"widest apart in {order[0]}" + (f", hardly less so in {listed(near)}," if near else "")
     same = "as in the paper" if order == list(MODELS) else f"where in the paper it was {listed(MODELS)}"
     shares = {
         view: [f"{100 * one.embedding.explained[:2].sum():.0f} % for {name}" for name, one in analyses.items()]
@@ -54,7 +57,7 @@ def components(ground: Ground) -> Section:
         (0, "a shadow of the whole"),
     )
     text = (
-        f"With all latents of a clip as its coordinates, the clips lie widest apart in {order[0]} and closest in "
+        f"With all latents of a clip as its coordinates, the clips lie {widest} and closest in "
         f"{order[-1]} ({', '.join(f'{name} {spreads[name]:.3g}' for name in order)} from their mean), "
         f"{same}. The plane holds {listed(shares['flat'])} of their variance, {seen}.",
         f"With mean and deviation over time in their place, the plane holds {listed(shares['pooled'])}.",

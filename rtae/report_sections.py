@@ -30,6 +30,7 @@ from rtae.sample import sample
 
 FloatArray = NDArray[np.float32]
 MOST_SHOWN = 4  # songs of which there are pictures
+WARM_SECONDS = 5.0  # of each dream, which begins in silence: its way out of there is not how it moves
 
 
 # -- the experiments ---------------------------------------------------------------------------------------------------
@@ -162,11 +163,22 @@ def disturbed(ground: Ground) -> Section:
         )
         rhythm = envelope_likeness(output, clean, ground.rate)
         text.append(
-            f"{name[0].upper()}{name[1:]}: the song is {left:.1f} dB above what was done to it, {heard}; its loudness "
+            f"{name[0].upper()}{name[1:]}: the song is {above(left)} what was done to it, {heard}; its loudness "
             f"over time correlates by {rhythm:.2f}."
         )
     picture = plots.image(plots.waves({"as it was": clean, **sounds}, ground.rate, song.name))
     return Section("Random values in the latents", tuple(text), ((song.name, picture),), tuple(sounds.items()))
+
+
+def above(decibels: float) -> str:
+    """How far something is above something, or below it.
+
+    >>> above(3), above(-1.25), above(-0.01)
+    ('3.0 dB above', '1.2 dB below', 'as loud as')
+    """
+    if abs(decibels) < 0.05:
+        return "as loud as"
+    return f"{abs(decibels):.1f} dB {'above' if decibels > 0 else 'below'}"
 
 
 def of_chance(ground: Ground) -> Section:
@@ -253,9 +265,10 @@ def made_up(model: OnnxModel, folder: Path, seconds: float, seed: int) -> dict[s
     made: dict[str, FloatArray] = {}
     for kind in KINDS:
         try:
-            made[f"{kind} prior"] = sample(model, load(kind, folder, model.spec), seconds, 1.0, seed)[0]
+            audio = sample(model, load(kind, folder, model.spec), WARM_SECONDS + seconds, 1.0, seed)[0]
         except RtaeError:
             continue  # it has no such prior
+        made[f"{kind} prior"] = audio[round(WARM_SECONDS * model.spec.sample_rate) :]
     return made
 
 

@@ -33,8 +33,23 @@ def open_session(content: bytes, where: str) -> onnxruntime.InferenceSession:
     try:
         return onnxruntime.InferenceSession(content, session_options(), providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no base class but this one
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"{where} is not an ONNX model that can be run here: {reason}") from None
+        raise ModelError(f"{where} is not an ONNX model that can be run here: {first_line(error)}") from None
+
+
+def run_session(
+    session: onnxruntime.InferenceSession, outputs: list[str] | None, inputs: dict[str, FloatArray], where: str
+) -> list[Any]:
+    """The outputs by their names, or all of them. Raises ModelError where onnxruntime does not run it."""
+    try:
+        found: list[Any] = session.run(outputs, inputs)
+    except Exception as error:  # see open_session
+        raise ModelError(f"{where} does not run: {first_line(error)}") from None
+    return found
+
+
+def first_line(error: Exception) -> str:
+    """What an exception says; its kind if it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 class OnnxModel:
@@ -44,7 +59,7 @@ class OnnxModel:
     """
 
     def __init__(self, spec: ModelSpec, encoder: bytes, decoder: bytes) -> None:
-        self.spec = spec
+        self.spec, self.title = spec, f"The model '{spec.name}'"
         self.encoder = open_session(encoder, f"{ENCODER_FILE} of '{spec.name}'")
         self.decoder = open_session(decoder, f"{DECODER_FILE} of '{spec.name}'")
         self.try_out()
@@ -57,34 +72,31 @@ class OnnxModel:
 
     def encode(self, audio: FloatArray) -> FloatArray:
         """Audio (channels, samples) to latents (channels, latent_dim, ceil(samples / stride) + extra_frames)."""
-        return run(self.encoder, "audio", np.ascontiguousarray(audio)[:, None])
+        return self.run(self.encoder, "audio", np.ascontiguousarray(audio)[:, None])
 
     def decode(self, z: FloatArray) -> FloatArray:
         """Latents (channels, latent_dim, frames) to audio (channels, frames * stride)."""
-        return run(self.decoder, "latent", np.ascontiguousarray(z))[:, 0]
+        return self.run(self.decoder, "latent", np.ascontiguousarray(z))[:, 0]
+
+    def run(self, session: onnxruntime.InferenceSession, name: str, value: FloatArray) -> FloatArray:
+        """One input, one output, of three dimensions both."""
+        found: FloatArray = run_session(session, None, {name: value}, self.title)[0]
+        if not isinstance(found, np.ndarray) or found.ndim != 3:
+            raise ModelError(f"{self.title} does not run: for {name} it gives what is no audio and no latents")
+        return found
 
     def try_out(self) -> None:
         """Run once, which also warms up; raises ModelError unless the shapes are what the spec says."""
         spec = self.spec
         samples = 8 * spec.stride + 1
-        try:
-            z = self.encode(np.zeros((2, samples), np.float32))
-            audio = self.decode(z)
-        except Exception as error:  # see open_session
-            raise ModelError(f"The model '{spec.name}' does not run: {str(error).splitlines()[0]}") from None
+        z = self.encode(np.zeros((2, samples), np.float32))
+        audio = self.decode(z)
         frames = 9 + spec.extra_frames
         if z.shape != (2, spec.latent_dim, frames) or audio.shape != (2, frames * spec.stride):
             raise ModelError(
                 f"The model '{spec.name}' gives latents {z.shape} and audio {audio.shape} for {samples} samples; "
                 f"its {ENCODER_FILE} and {DECODER_FILE} do not belong to its model.json"
             )
-
-
-def run(session: onnxruntime.InferenceSession, name: str, value: FloatArray) -> FloatArray:
-    """One input, one output."""
-    outputs: list[Any] = session.run(None, {name: value})
-    result: FloatArray = outputs[0]
-    return result
 
 
 def read_checked(path: Path, checksum: str) -> bytes:

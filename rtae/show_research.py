@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,9 +14,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.table import Table
 
 from rtae import show
-from rtae.audio.output import AudioWriter, check_output
-from rtae.cli import find_source
-from rtae.errors import AudioFileError, RtaeError
+from rtae.audio.output import AudioWriter, check_output, folder_problem
+from rtae.cli_options import find_source
+from rtae.errors import AudioFileError
 from rtae.models import find
 from rtae.runtime import OnnxModel
 from rtae.show import bar, clock, say, write_json
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
     from rtae.analysis import Analysis
     from rtae.clips import Clip, Material
-    from rtae.training.run import Report
 
 VIEW_TITLES = {"flat": "all latents of a clip, as in the paper", "pooled": "mean and deviation over time"}
 MOST_LISTED = 3
@@ -35,12 +33,9 @@ MOST_LISTED = 3
 
 def prepare_folder(out: Path) -> None:
     """Make the folder that things are written to. Raises AudioFileError."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise AudioFileError(f"The folder {out} cannot be made ({error.strerror}); choose another --out") from None
-    if not os.access(out, os.W_OK | os.X_OK):
-        raise AudioFileError(f"No permission to write in {out}; choose another --out")
+    problem = folder_problem(out)
+    if problem:
+        raise AudioFileError(f"{problem}; choose another --out")
 
 
 @contextmanager
@@ -298,63 +293,6 @@ def perturbing(
         f"{'added to' if add else 'in place of'} {len(chosen)} of {count} dimensions of {model.spec.name}; what the "
         f"model makes of the song without them lies {kept:.1f} dB above the difference"
     )
-
-
-# -- decoders ----------------------------------------------------------------------------------------------------------
-def comparing(
-    folder: Path,
-    out: Path,
-    minutes: float | None,
-    steps: int | None,
-    model: str,
-    loss: str,
-    seed: int,
-    threads: int | None,
-) -> None:
-    """`rtae compare-decoders`."""
-    import torch
-
-    from rtae import plots
-    from rtae.decoders import compare, configurations
-    from rtae.training.data import split, survey
-
-    configs = configurations(model, minutes, steps, loss, seed)
-    if threads is not None:
-        torch.set_num_threads(threads)
-    crop = next(iter(configs.values())).crop
-    rate = next(iter(configs.values())).net.sample_rate
-    with bar(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()) as progress:
-        task = progress.add_task("Reading")
-        material = survey(folder, rate, crop, lambda done, total, _: progress.update(task, completed=done, total=total))
-    split(material.tracks, folder)  # one song is not enough, which is to be said before the training
-    prepare_folder(out)
-    with bar(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %")) as progress:
-        task = progress.add_task("", total=1)
-
-        def tell(name: str, state: Report) -> None:
-            progress.update(task, description=f"{name}: loss {state.loss:.3g}", completed=state.progress)
-
-        comparison = compare(configs, material, out, tell)
-    if comparison is None:
-        raise RtaeError(f"Stopped; what was trained is kept in {out}, and the same command goes on")
-    write_sound(out / "original.wav", comparison.original[0], comparison.rate)
-    table = Table("decoder", "weights", "steps", "minutes", "SI-SDR", "STFT distance", title=f"{model}, loss {loss}")
-    for result in comparison.results:
-        write_sound(out / f"{result.name}.wav", result.output[0], comparison.rate)
-        table.add_row(
-            result.name,
-            str(result.weights),
-            str(result.steps),
-            f"{result.minutes:.1f}",
-            f"{result.si_sdr:.2f} dB",
-            f"{result.mr_stft:.3f}",
-        )
-    outputs = [(result.name, result.output[0]) for result in comparison.results]
-    plots.save(plots.decoders(comparison.original[0], outputs, comparison.rate, comparison.song), out / "decoders.png")
-    show.console.print(table)
-    rows = [{key: value for key, value in vars(result).items() if key != "output"} for result in comparison.results]
-    write_json(out / "decoders.json", {"song": comparison.song, "decoders": rows})
-    say(f"Wrote {len(rows) + 1} sounds and a picture to {out}")
 
 
 # -- rtae report -------------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ CARD_FILE = "CARD.md"
 LINEAR_FILE = "linear.npy"
 PRIOR_FILE = "prior.json"
 PRIOR_NETWORK_FILE = "prior.onnx"
+PAPER_FOLDER = "paper"  # in a model's folder: a model of the same size by the paper's recipe, a plain stack and MSE
 FORMAT = 1
 WINDOW = 110_250
 LARGEST_WINDOW = 100 * WINDOW

@@ -20,10 +20,9 @@ from rtae.metrics import middle
 from rtae.nets.linear import LinearCode
 from rtae.params import Snapshot
 from rtae.runtime import OnnxModel
-from rtae.spec import DECODER_FILE, ENCODER_FILE, LINEAR_FILE, SPEC_FILE
+from rtae.spec import DECODER_FILE, ENCODER_FILE, LINEAR_FILE, PAPER_FOLDER, SPEC_FILE
 
 FloatArray = NDArray[np.float32]
-PAPER_FOLDER = "paper"  # in a model's folder: a model of the same size by the paper's recipe, a plain stack and MSE
 PIECE_SECONDS = 20  # what is computed at once: memory does not grow with the song
 LOWEST_EDGE_HZ = 50.0
 STREAM_SECONDS = 5.0

@@ -7,6 +7,9 @@ rounding, and the crossfade only ever hides a change of parameters.
 What is computed: an output sample depends on no more than the receptive field, so by default only that slice of the
 window is run. `full=True` computes all of it, which is the reference.
 
+The input gain is applied here, to the whole slice that a call sees, and where it has changed the latents of what the
+crossfade still hides are computed anew: so it is heard as soon as any other parameter, and by the same crossfade.
+
     audio   ...|-------- window, 110 250 ---------------------|
     latents            ...|--- kept ---|-- this hop's frames --|      encoded once, from encoder_past samples earlier
     bent           |-- past of effects --|-- what is decoded --|      anew each time, with the newest parameters
@@ -21,7 +24,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rtae.dsp import History, fade_in, finite
+from rtae.dsp import History, db_to_gain, fade_in, finite
 from rtae.errors import ParameterError
 from rtae.latent import Chain
 from rtae.params import Snapshot
@@ -105,7 +108,7 @@ class Windows:
         frames = spec.window // spec.stride if self.full else (ahead + crossfade + hop) // spec.stride + 2
         self.latents = History(self.rows, spec.latent_dim, frames + self.decoder_past + self.effects.longest_past)
         self.kept_samples = (
-            spec.window if self.full else min(spec.window, self.encoder_past + spec.stride + hop + ahead)
+            spec.window if self.full else min(spec.window, self.encoder_past + spec.stride + crossfade + hop + ahead)
         )
         self.reset()
 
@@ -113,6 +116,7 @@ class Windows:
         """As new."""
         self.end = 0  # samples received
         self.encoded = 0  # frames whose latents are known
+        self.gain_db: float | None = None  # that they were encoded with
         self.audio: FloatArray = np.zeros((self.rows, 0), np.float32)
         self.latents.clear()
         if self.dream is not None:
@@ -153,13 +157,18 @@ class Windows:
             self.latents.append(dreamt)
             self.encoded = ready
             return
+        gain_db, before = values["input_gain"], self.gain_db
+        self.gain_db = gain_db
+        # A whole window, or another gain, says anew what will be heard of it; what was heard already stays as it was.
+        anew = dreamt is None and (self.full or before not in (None, gain_db))
+        again = min(self.encoded, max(0, self.heard() // stride)) if anew else self.encoded
         oldest = self.end - self.audio.shape[1]
-        wanted = 0 if self.full else self.encoded * stride - self.encoder_past
+        wanted = 0 if self.full else again * stride - self.encoder_past
         start = grid_up(max(oldest, wanted // stride * stride), stride)
-        z = self.model.encode(self.audio[:, start - oldest :])
+        audio = self.audio[:, start - oldest :]
+        z = self.model.encode(audio if gain_db == 0 else audio * np.float32(db_to_gain(gain_db)))
         first = start // stride
-        # A whole window says anew what will be heard of it; what was heard already stays as it was.
-        again = max(first, self.heard() // stride) if self.full and dreamt is None else self.encoded
+        again = max(first, again)
         self.latents.cut(self.encoded - again)
         z = z[:, :, min(again, self.encoded) - first : ready - first]
         self.latents.append(z if dreamt is None else np.concatenate([dreamt, z[self.channels :]]))

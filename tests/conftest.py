@@ -3,6 +3,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ import pytest
 import torch
 from torch import nn
 
+from rtae import cli
 from rtae.audio.output import AudioWriter
 from rtae.engine import Engine
 from rtae.export.graph import decoder_graph, encoder_graph
@@ -40,6 +42,13 @@ for number in (signal.SIGINT, signal.SIGTERM):
 
 # A change of parameters at a sample of the stream, whatever the blocks are.
 Timeline = Sequence[tuple[int, Snapshot]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `-n 2`: a file's tests stay together, and those that play on a sound server never run two at a time."""
+    on_server = {item.path for item in items if "sound_server" in getattr(item, "fixturenames", ())}
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("sound" if item.path in on_server else str(item.path)))
 
 
 @pytest.fixture
@@ -162,20 +171,38 @@ def run_blocks():
     return play
 
 
+@pytest.fixture
+def rtae(monkeypatch, capsys):
+    """The command line in this process: its exit code and what it prints."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["rtae", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code
+        printed = capsys.readouterr()
+        return SimpleNamespace(code=code or 0, out=printed.out, err=printed.err)
+
+    return call
+
+
 class SoundServer:
-    """PulseAudio with a null sink, whose monitor records what is played."""
+    """PulseAudio with a null sink, whose monitor records what is played. rate: its own, in Hz."""
 
     OPTIONS = (
-        "--daemonize=no --exit-idle-time=-1 --use-pid-file=no --high-priority=no --realtime=no --log-target=stderr"
+        "--daemonize=no --exit-idle-time=-1 --use-pid-file=no --high-priority=no --realtime=no "
+        "--log-target=stderr --log-level=debug"
     )
-    SINK = f"module-null-sink sink_name=test format=float32le rate={SERVER_RATE} channels=2 norewinds=1"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, rate: int = SERVER_RATE) -> None:
         self.folder = folder
+        self.sink = f"module-null-sink sink_name=test format=float32le rate={rate} channels=2 norewinds=1"
         self.script = folder / "test.pa"
         self.script.write_text(
             f"load-module module-native-protocol-unix socket={folder}/native auth-anonymous=1\n"
-            f"load-module {self.SINK}\nset-default-sink test\nset-default-source test.monitor\n"
+            f"load-module {self.sink}\nset-default-sink test\nset-default-source test.monitor\n"
         )
         self.paths = {
             "PULSE_RUNTIME_PATH": str(folder),
@@ -208,6 +235,11 @@ class SoundServer:
     def pid(self) -> int:
         return self.process.pid
 
+    @property
+    def underruns(self) -> int:
+        """How often it says that a stream ran dry."""
+        return (self.folder / "log").read_text(errors="replace").count("underrun")
+
     def control(self, *words: str) -> subprocess.CompletedProcess:
         return subprocess.run(
             [PACTL, *words], env=self.environment, capture_output=True, text=True, timeout=10, check=False
@@ -219,14 +251,14 @@ class SoundServer:
 
 
 @pytest.fixture
-def sound_server(tmp_path):
-    """A sound server of this test's own."""
+def sound_server(request, tmp_path):
+    """A sound server of this test's own; a parameter is its rate."""
     if not (PULSEAUDIO and PACTL):
         pytest.skip("no pulseaudio and pactl to play on")
     # A socket's path has room for about 100 bytes; a test's folder may have more.
     if len(str(tmp_path)) >= 80:
         pytest.skip(f"{tmp_path} is too long for a socket")
-    running = SoundServer(tmp_path)
+    running = SoundServer(tmp_path, getattr(request, "param", SERVER_RATE))
     try:
         if not running.start():
             pytest.skip(f"pulseaudio does not run here: {(tmp_path / 'log').read_text()[-300:]}")
@@ -269,6 +301,25 @@ def stage_on_server(sound_server, monkeypatch, make_stage):
     for name, value in sound_server.paths.items():
         monkeypatch.setenv(name, value)
     return make_stage(None)
+
+
+def count_breaks(places: Iterable[set[int]]) -> int:
+    """At how many moments something was lost: pieces that were not found, one after another, or found elsewhere.
+
+    places: of each piece of a sound, by how many samples it may be late in a recording; empty if it is not in there.
+    """
+    breaks, known, lost = 0, None, False
+    for piece in places:
+        moved = known is not None and not known & piece
+        breaks += (not piece or moved) and not lost
+        lost = not piece
+        known = None if lost else piece if known is None or moved else known & piece
+    return breaks
+
+
+@pytest.fixture(scope="session")
+def breaks_of():
+    return count_breaks
 
 
 @pytest.fixture

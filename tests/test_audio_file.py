@@ -2,6 +2,7 @@ import os
 import stat
 import struct
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -129,14 +130,31 @@ def test_forged_length_gives_what_is_there(tmp_path, claim):
         np.testing.assert_array_equal(reader.read(100), whole[:, 1234:1334])
 
 
-@pytest.mark.parametrize(("suffix", "flagged"), [("flac", True), ("mp3", True), ("wav", False), ("ogg", False)])
-def test_a_cut_file_gives_all_that_is_good(tmp_path, suffix, flagged):
-    path = store(tmp_path / f"a.{suffix}", noise())
+CUT = {
+    "a.flac": {},
+    "a.mp3": {},
+    "a.ogg": {},
+    "a.opus": {"format": "OGG", "subtype": "OPUS"},
+    "a.wav": {},
+    "big.wav": {"endian": "BIG"},
+    "float.wav": {"subtype": "FLOAT"},
+    "long.wav": {"format": "RF64"},
+    "a.aiff": {},
+    "little.aiff": {"endian": "LITTLE"},
+    "a.au": {},
+    "little.au": {"endian": "LITTLE"},
+    "a.w64": {},
+}
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_a_cut_file_gives_all_that_is_good(tmp_path, name):
+    path = store(tmp_path / name, noise(), **CUT[name])
     whole, _ = read_audio(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
     with AudioReader(path) as reader:
         read = reader.read(2**40)
-        assert reader.truncated == flagged
+        assert reader.truncated
         assert reader.read(10).shape == (2, 0)
         assert reader.position == read.shape[1]
         reader.seek(20_000)
@@ -144,6 +162,74 @@ def test_a_cut_file_gives_all_that_is_good(tmp_path, suffix, flagged):
     # 60 % of the bytes; bursts and whole pages make that more or less of the time.
     assert 0.25 * LENGTH < read.shape[1] < 0.9 * LENGTH
     np.testing.assert_array_equal(read, whole[:, : read.shape[1]])
+
+
+@pytest.mark.parametrize("name", [*CUT, "a.caf"])
+def test_a_whole_file_is_not_called_cut(tmp_path, name):
+    path = store(tmp_path / name, noise(), **CUT.get(name, {}))
+    if path.suffix != ".w64":  # where libsndfile takes it for sound
+        with path.open("ab") as file:
+            file.write(b"TAG" + bytes(125))  # as players append them
+    with AudioReader(path) as reader:
+        assert not reader.truncated
+        assert reader.read(2**40).shape == (2, LENGTH)
+        assert not reader.truncated
+
+
+def test_a_cut_file_that_cannot_be_opened_is_called_cut(tmp_path):
+    path = store(tmp_path / "a.caf", noise())
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+    with pytest.raises(AudioFileError, match="is cut short, and nothing of it can be read"):
+        AudioReader(path)
+
+
+@pytest.mark.parametrize("size", [0xFFFF_FFFF, 0x7FFF_F000, 0xFFFF_FFFF - 36])
+def test_a_length_left_open_is_no_cut(tmp_path, size):
+    """What ffmpeg and sox write into a pipe."""
+    path = store(tmp_path / "a.wav", noise())
+    data = bytearray(path.read_bytes())
+    data[40:44] = struct.pack("<I", size)
+    path.write_bytes(data)
+    with AudioReader(path) as reader:
+        assert reader.read(2**40).shape == (2, LENGTH)
+        assert not reader.truncated
+
+
+def test_an_ogg_that_ends_between_two_pages_is_cut(tmp_path):
+    path = store(tmp_path / "a.ogg", noise())
+    data = path.read_bytes()
+    path.write_bytes(data[: data.rindex(b"OggS")])
+    with AudioReader(path) as reader:
+        assert reader.truncated
+        assert 0 < reader.read(2**40).shape[1] < LENGTH
+
+
+def test_a_guessed_length_is_no_sign_of_a_cut(tmp_path):
+    """An mp3 of varying bit rate that does not say how long it is."""
+    audio = np.concatenate([np.zeros((1, LENGTH)), noise(1)], axis=1)[:, ::-1]
+    path = store(tmp_path / "a.mp3", audio, bitrate_mode="VARIABLE", compression_level=0.5)
+    data = path.read_bytes()
+    path.write_bytes(b"ID3\x04\0\0\0\0\x27\x10" + bytes(5008) + data[data.index(data[:2], 4) :])
+    with AudioReader(path) as reader:
+        claimed = reader.info.samples
+        assert reader.read(2**40).shape[1] < claimed
+        assert not reader.truncated
+
+
+def test_the_decoder_of_mp3_prints_nothing(tmp_path, capfd):
+    path = store(tmp_path / "a.mp3", noise())
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 5000] = bytes(5000)
+    path.write_bytes(data)
+    with AudioReader(path) as reader:
+        reader.read(2**40)
+        reader.seek(100)
+        reader.read(10)
+        assert reader.truncated
+    path.write_bytes(b"no audio " * 500)
+    with pytest.raises(AudioFileError, match="not audio"):
+        AudioReader(path)
+    assert capfd.readouterr().err == ""
 
 
 def test_a_hole_in_a_flac_ends_it_with_what_was_good(tmp_path):
@@ -444,3 +530,18 @@ def test_find_audio_of_nothing(tmp_path):
     (tmp_path / "a.wav").touch()
     with pytest.raises(AudioFileError, match="not a folder"):
         find_audio(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize(
+    ("total", "free", "reason"),
+    [(0, 0, "the system keeps no files there"), (2**40, 2**19, "the disk is full"), (2**40, 2**39, "No such thing")],
+)
+def test_a_target_that_cannot_be_made_says_why(tmp_path, monkeypatch, total, free, reason):
+    def refuse(*_: object) -> None:
+        raise OSError(2, "No such thing")
+
+    monkeypatch.setattr(output_module.sf, "SoundFile", refuse)
+    monkeypatch.setattr(output_module.shutil, "disk_usage", lambda _: SimpleNamespace(total=total, free=free))
+    with pytest.raises(AudioFileError, match=f"Cannot write .*a.wav': {reason}; free some space"):
+        AudioWriter(tmp_path / "a.wav", RATE, 1)
+    assert not list(tmp_path.iterdir())

@@ -16,10 +16,11 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
-from rtae import __version__, cli, evaluate, show
-from rtae.audio.file import read_audio
+from rtae import __version__, cli, evaluate, show, show_training
+from rtae.audio.file import AudioReader, read_audio
 from rtae.demo import DEMO_PATH
 from rtae.engine import Engine
+from rtae.errors import AudioFileError, DisturbedError
 from rtae.metrics import METRICS
 from rtae.models import catalogue
 from rtae.nets.config import PRESETS, SMALL, TINY
@@ -112,23 +113,6 @@ def work(prepared, tmp_path, monkeypatch):
     return place
 
 
-@pytest.fixture
-def rtae(monkeypatch, capsys):
-    """The command line in this process: its exit code and what it prints."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["rtae", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code
-        printed = capsys.readouterr()
-        return SimpleNamespace(code=code or 0, out=printed.out, err=printed.err)
-
-    return call
-
-
 def contents(place):
     return {
         str(path.relative_to(place)): "link" if path.is_symlink() else path.read_bytes()
@@ -175,13 +159,25 @@ def test_help_of_the_program_makes_no_options_of_its_commands():
 @pytest.mark.parametrize(("arguments", "song"), [((), None), (("window",), None), (("window", "demo"), DEMO_PATH)])
 def test_without_a_command_the_window_opens(rtae, monkeypatch, arguments, song):
     opened = []
-    monkeypatch.setattr("rtae.gui.app.run", lambda *what: opened.append(what) or 0)
+    monkeypatch.setattr("rtae.gui.ahead.launch", lambda: "launched")
+    monkeypatch.setattr("rtae.gui.ahead.meet", lambda launched: opened.append(launched) or NoClient(opened))
+    monkeypatch.setattr("rtae.gui.app.run", lambda *what: opened.append(what[:2]) or 0)
     assert rtae(*arguments).code == 0
-    assert opened == [(song, None)]
+    assert sorted(opened, key=str) == sorted([(song, None), "launched", "closed"], key=str)
+
+
+class NoClient:
+    def __init__(self, log):
+        self.log = log
+
+    def close(self):
+        self.log.append("closed")
 
 
 def test_a_window_that_cannot_be_opened_is_explained(rtae, monkeypatch):
     monkeypatch.setitem(sys.modules, "rtae.gui.app", None)
+    monkeypatch.setattr("rtae.gui.ahead.launch", lambda: None)
+    monkeypatch.setattr("rtae.gui.ahead.meet", lambda _: NoClient([]))
     done = rtae()
     assert done.code == 1
     assert "apt install" in done.err
@@ -288,8 +284,62 @@ def test_live_options_reach_the_setup(work, rtae, monkeypatch):
     assert [(setup.hop, setup.guard) for setup in seen] == [(0, True), (480, False), (0, True), (960, True)]
 
 
+def test_sources_and_devices_of_play_reach_the_setup(work, rtae, monkeypatch):
+    from rtae import live
+
+    seen = []
+    monkeypatch.setattr(live, "play_songs", lambda *given: seen.append(given[:2]))
+    for made in ("tone", "noise", "silence", "dream"):
+        assert rtae("play", made, "-m", "mine", "--second", "tone", "--follow-default").code == 0
+        assert seen[-1][1] == [made]
+        assert (seen[-1][0].second, seen[-1][0].follow_default) == ("tone", True)
+    (work / "tone").write_bytes((work / "good.wav").read_bytes())
+    assert rtae("play", "tone", "good.wav", "-m", "mine").code == 0
+    assert seen[-1][1] == [str(work / "tone"), str(work / "good.wav")]  # a file of that name goes first
+    assert (seen[-1][0].second, seen[-1][0].follow_default) == ("", False)
+
+
+@pytest.mark.parametrize("songs", [("good.wav", "nowhere.wav"), ("good.wav", "--second", "nowhere.wav")])
+def test_songs_are_checked_before_the_first_one_plays(work, rtae, monkeypatch, songs):
+    from rtae import live
+
+    monkeypatch.setattr(live, "Client", lambda _: pytest.fail("it begins to play"))
+    done = rtae("play", *songs, "-m", "mine")
+    assert done.code == 1
+    assert "nowhere.wav' does not exist" in done.err
+
+
+def test_a_song_that_is_gone_at_its_turn_is_left_out(work, rtae, monkeypatch):
+    from rtae import live
+
+    class Client(FakeClient):
+        def open(self, song):
+            opened.append(Path(song).name)
+            if song.endswith("other.wav"):
+                raise AudioFileError("other.wav does not exist")
+
+        def play(self):
+            opened.append("plays")
+
+    opened = []
+    monkeypatch.setattr(live, "Client", Client)
+    (work / "other.wav").write_bytes((work / "good.wav").read_bytes())
+    done = rtae("play", "good.wav", "other.wav", "good.wav", "-m", "mine")
+    assert done.code == 0, done.err
+    assert opened == ["plays", "other.wav", "good.wav", "plays"]
+    assert "other.wav does not exist. It is left out" in done.out
+
+
 FACTS = {"device": "card", "rate": 44_100, "block": 256, "hop": 240, "latency": {"hop": 480, "lead": 960}}
-FOUND = {"rate": 48_000, "stated": 4800.0, "measured": 4896.0, "confidence": 12.34, "late": 0}
+FOUND = {
+    "rate": 48_000,
+    "stated": 4800.0,
+    "measured": 4896.0,
+    "confidence": 12.34,
+    "late": 0,
+    "flags": 0,
+    "drift_ms": 0.1,
+}
 FOUND |= {"whole_rate": 44_100, "whole_stated": 8820.0, "whole_measured": 8864.1}
 
 
@@ -312,7 +362,7 @@ class FakeClient:
         return FACTS
 
     def respond(self, setup):
-        return {"output_gain": 0.3, "latent_scale": 0.31, "stated": 0.32, "late": 0}
+        return {"output_gain": 0.3, "latent_scale": 0.31, "stated": 0.32, "late": 0, "flags": 0}
 
     def measure(self, setup):
         assert setup.hop == 240  # the one that was found, and not another search
@@ -350,12 +400,35 @@ def test_both_measured_latencies_are_printed(work, rtae, monkeypatch):
     monkeypatch.setattr(live, "Client", FakeClient)
     done = rtae("latency", "-m", "mine", "--measure")
     assert "device, there and back: 102.0 ms measured through the loopback, 100.0 ms stated" in done.out
-    assert "at most 300 ms (output gain) and 310 ms (latents); stated are 320 ms" in done.out
+    assert "at most 300 ms (output gain), 310 ms (latent scale); stated are 320 ms" in done.out
     assert "201.0 ms measured through the loopback, 200.0 ms stated" in done.out
     assert "Confidence 12.3" in done.out
-    assert "came late" not in done.out
-    monkeypatch.setitem(FOUND, "late", 64)
-    assert "64 samples came late" in rtae("latency", "-m", "mine", "--measure").out
+    assert "Note" not in done.out
+
+
+def test_a_latency_is_measured_again_where_sound_was_lost(work, rtae, monkeypatch):
+    from rtae import live
+
+    monkeypatch.setattr(live, "Client", FakeClient)
+    for losses in ([{"late": 64}, {"drift_ms": 2.0}, {}], [None, None, {}], [None] * 3):
+
+        def measure(*_, losses=losses):
+            lost = losses.pop(0)
+            if lost is None:
+                raise DisturbedError("Sound was lost while it was measured")
+            return FOUND | lost
+
+        expected = losses[-1]
+        monkeypatch.setattr(FakeClient, "measure", measure)
+        done = rtae("latency", "-m", "mine", "--measure")
+        assert "Note" not in done.out
+        assert not losses
+        assert done.code == (0 if expected is not None else 1), done.err
+        assert ("102.0 ms measured" in done.out) == (expected is not None)
+    monkeypatch.setattr(FakeClient, "measure", lambda *_: FOUND | {"late": 64, "flags": 2})
+    done = rtae("latency", "-m", "mine", "--measure")
+    assert "64 samples came late, the device flagged 2 blocks" in done.out
+    assert "102.0 ms measured" in done.out
 
 
 def test_it_shows_when_the_guard_ducks(monkeypatch):
@@ -730,14 +803,27 @@ def test_one_odd_model_does_not_hide_the_others(work, rtae, change):
     assert "other" in done.out
 
 
-def test_broken_models_are_listed_below_the_others(work, rtae):
-    (work / "models" / "mine" / SPEC_FILE).write_text("{")
+BROKEN_MODELS = {
+    "no json": (lambda folder: (folder / SPEC_FILE).write_text("{"), "is not valid JSON"),
+    "no encoder": (lambda folder: (folder / ENCODER_FILE).unlink(), "encoder.onnx cannot be read (No such file"),
+    "a folder as encoder": (
+        lambda folder: ((folder / ENCODER_FILE).unlink(), (folder / ENCODER_FILE).mkdir()),
+        "encoder.onnx is not a file",
+    ),
+    "a cut decoder": (cut, "decoder.onnx is not the file that model.json describes"),
+    "swapped": (swap, "encoder.onnx is not the file that model.json describes"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), BROKEN_MODELS.values(), ids=BROKEN_MODELS)
+def test_broken_models_are_listed_below_the_others(work, rtae, change, message):
+    change(work / "models" / "mine")
     done = rtae("models")
     assert done.code == 0
     table, _, below = done.out.partition("Not usable: ")
     assert "other" in table
     assert "mine" not in table
-    assert "is not valid JSON" in below
+    assert message in below
 
 
 def test_models_are_listed(work, rtae):
@@ -778,11 +864,51 @@ def test_notes_on_what_was_wrong_with_the_input(work, rtae):
         "Note: 20 samples were not finite and were silenced" in rtae("render", "holes.wav", "o.wav", "-m", "mine").out
     )
     sf.write("silent.wav", 0 * noise(1), RATE)
-    assert "Note: the result is silent" in rtae("render", "silent.wav", "o.wav", "-m", "mine", "--mix", "0").out
+    silent = rtae("render", "silent.wav", "o.wav", "-m", "mine", "--mix", "0").out
+    assert "Note: silent.wav is silent" in silent
+    assert "Note: the result is silent" in silent
+    noisy = rtae("render", "silent.wav", "o.wav", "-m", "mine", "--noise-amount", "1").out
+    assert "Note: silent.wav is silent" in noisy
+    assert "the result" not in noisy
     sf.write("whole.flac", noise(2, 60_000), RATE)
     Path("cut.flac").write_bytes(Path("whole.flac").read_bytes()[:100_000])
-    assert "Note: cut.flac ends earlier than it says" in rtae("render", "cut.flac", "o.wav", "-m", "mine").out
+    assert "Note: cut.flac is cut short or damaged" in rtae("render", "cut.flac", "o.wav", "-m", "mine").out
+    Path("cut.wav").write_bytes(Path("good.wav").read_bytes()[:20_000])
+    assert "Note: cut.wav is cut short or damaged" in rtae("render", "cut.wav", "o.wav", "-m", "mine").out
     assert "Note" not in rtae("render", "good.wav", "o.wav", "-m", "mine").out
+
+
+@pytest.mark.parametrize("name", ["cut.wav", "cut.flac", "good.wav", "good.flac"])
+def test_a_song_that_is_cut_short_is_told_when_it_is_played(work, rtae, monkeypatch, name):
+    from rtae import live
+
+    whole = Path(name.replace("cut", "good"))
+    sf.write(whole, noise(2, 5 * RATE), RATE)
+    if whole != Path(name):
+        Path(name).write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
+    with AudioReader(name) as reader:
+        seconds = reader.read(10**9).shape[1] / RATE
+
+    class Player(FakeClient):
+        def play(self):
+            pass
+
+        def status(self):
+            return Status(position=seconds, duration=5.0, ended=1.0)
+
+    monkeypatch.setattr(live, "Client", Player)
+    done = rtae("play", name, "-m", "mine")
+    assert done.code == 0, done.err
+    notes = [line for line in done.out.splitlines() if line.startswith("Note")]
+    assert len(notes) == name.startswith("cut")
+    assert all(f"{name} is " in note and "cut short" in note for note in notes)
+
+
+def test_songs_that_are_cut_short_are_told_before_training(work, capsys):
+    for name in "abcd":
+        Path(f"songs/{name}.wav").write_bytes(Path("songs/0.wav").read_bytes()[:30_000])
+    show_training.survey_folder(Path("songs"), RATE, 4096)
+    assert "4 cut short or damaged, used as far as they go: a.wav, b.wav, c.wav and 1 more" in capsys.readouterr().out
 
 
 def test_the_demo_is_a_source_unless_there_is_a_file_of_that_name(work):

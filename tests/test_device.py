@@ -1,5 +1,6 @@
 import sys
 import threading
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -151,10 +152,33 @@ def test_devices_are_listed(sd):
         ("box", "output", 0),
         ("laptop", "input", 3),
         ("jack", "output", 4),
+        ("Box: USB, ALSA", "output", 1),
     ],
 )
 def test_a_device_is_found(sd, wanted, kind, index):
     assert find_device(wanted, kind).index == index
+
+
+def test_a_number_is_kept_as_a_name(sd):
+    """Since it means another device as soon as one is connected."""
+    found = devices()
+    for wanted, kind in (("1", "output"), ("4", "output"), ("3", "input")):
+        name = stream.pin(found, wanted, kind)
+        assert name == f"{found[int(wanted)].name}, {found[int(wanted)].host}"
+        assert stream.choose(found, name, kind).index == int(wanted)
+        assert stream.choose([*found[2:], *found[:2]], name, kind).index == int(wanted)
+    assert stream.pin(found, None, "output") is None
+    assert stream.pin(found, "usb", "output") == "usb"
+    assert stream.pin(found, "silent", "output") == "silent"
+    with pytest.raises(DeviceError, match="No output device '9'"):
+        stream.pin(found, "9", "output")
+
+
+def test_a_number_is_kept_where_the_name_means_two(sd):
+    twin = replace(devices()[1], index=7)
+    found = [*devices(), twin]
+    assert stream.pin(found, "7", "output") == "7"
+    assert stream.choose(found, "7", "output") is twin
 
 
 @pytest.mark.parametrize(("wanted", "kind"), [("3", "output"), ("0", "input"), ("9", "output"), ("piano", "input")])

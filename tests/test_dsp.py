@@ -143,14 +143,14 @@ def test_delay_line_reset_is_silence(rng):
 
 
 def test_ramp_takes_the_first_value_at_once_and_rests_as_a_number():
-    ramp = Ramp()
+    ramp = Ramp(LONGEST)
     assert ramp.next(0.25, 8) == 0.25
     assert ramp.next(0.25, 8) == 0.25
 
 
 @pytest.mark.parametrize("samples", [1, 2, 480])
 def test_ramp_is_a_straight_line_that_ends_at_its_target(samples):
-    ramp = Ramp()
+    ramp = Ramp(LONGEST)
     ramp.next(0.5, samples)
     gain = ramp.next(-1.5, samples)
     assert gain.dtype == np.float32
@@ -160,8 +160,16 @@ def test_ramp_is_a_straight_line_that_ends_at_its_target(samples):
     assert ramp.next(-1.5, samples) == -1.5
 
 
+def test_ramp_rests_at_its_target_once_its_length_is_over():
+    ramp = Ramp(100)
+    ramp.next(0.0, 480)
+    gain = ramp.next(1.0, 480)
+    assert np.diff([0.0, *gain[:100]]) == pytest.approx(0.01, abs=ROUNDING)
+    assert (gain[99:] == 1.0).all()
+
+
 def test_ramp_after_reset_jumps():
-    ramp = Ramp()
+    ramp = Ramp(LONGEST)
     ramp.next(0.0, 8)
     ramp.reset()
     assert ramp.next(1.0, 8) == 1.0

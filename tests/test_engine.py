@@ -240,6 +240,52 @@ def test_no_knob_clicks(request, run_blocks, name, way, rate):
     assert step <= allowed
 
 
+# Knobs and how they are turned. Those on the latents lead to the same place in the engine, whatever they do there.
+PROMPT = {
+    **SMOOTH,
+    "interpolation": (0, 0.7),
+    "noise_amount": (0, 1),
+    "noise_share": (1, 0.3),
+    "noise_speed": (1000, 5),
+    "noise_seed": (0, 7),
+    "random_mix": (0, 0.5),
+    "gain_noise": (0, 1),
+    "permute": (0, 1),
+    "quantise": (0, 2),
+    "echo": (0, 0.8),
+    "echo_time": (0.05, 0.1),
+    "blur": (0, 0.05),
+}
+# They bend what comes next and remember it, or need a model with components, or one that dreams.
+NOT_PROMPT = ("freeze", "dream", "map", "macro")
+
+
+@pytest.mark.parametrize("hop", [480, DEFAULT_HOP])
+@pytest.mark.parametrize("rate", [RATE, 2 * RATE])
+@pytest.mark.parametrize("name", PROMPT)
+def test_a_turned_knob_is_fully_heard_within_a_hop_and_a_crossfade(rng, name, rate, hop):
+    audio = music(rng, 2, 20_000, rate)
+    base = Snapshot().replace(noise_amount=0.2, latent_scale=0.5, echo=0.5 if name == "echo_time" else 0)
+    old, new = (base.replace(**{name: value}) for value in PROMPT[name])
+    engine = Engine(FakeModel(), hop=hop)
+
+    def play(first, then):
+        engine.prepare(rate, 1, second=True)
+        parts = (audio[:, :TURNED_AT], first), (audio[:, TURNED_AT:], then)
+        return np.concatenate([engine.process(block, values) for block, values in parts], axis=1)[0]
+
+    out, before, after = play(old, new), play(old, old), play(new, new)
+    latency = engine.latency
+    heard = TURNED_AT + latency.hop + latency.crossfade + latency.resampling + latency.limiter
+    assert np.abs(out[heard:] - after[heard:]).max() <= STREAM_ATOL
+    assert np.abs(before[heard:] - after[heard:]).max() > 0.01
+    assert np.array_equal(out[:TURNED_AT], before[:TURNED_AT])
+
+
+def test_every_knob_is_timed():
+    assert [name for name in TABLE if name not in PROMPT and not name.startswith(NOT_PROMPT)] == []
+
+
 def test_without_a_crossfade_it_does_click(run_blocks):
     step, allowed = largest_step(run_blocks, RATE, 0, "latent_scale", SMOOTH["latent_scale"])
     assert step > 3 * allowed

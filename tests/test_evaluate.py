@@ -11,12 +11,13 @@ from rtae import bench, metrics, systems
 from rtae import evaluate as module
 from rtae.errors import AudioFileError, ModelError, RtaeError
 from rtae.evaluate import BELOW_EDGE, Evaluation, evaluate, resampled
+from rtae.evaluation_card import write_cards
 from rtae.metrics import METRICS
 from rtae.models import shipped_folder
 from rtae.nets.config import SMALL, TINY
 from rtae.nets.linear import LinearCode
 from rtae.runtime import OnnxModel
-from rtae.spec import DECODER_FILE, ENCODER_FILE, LINEAR_FILE, SPEC_FILE
+from rtae.spec import CARD_FILE, DECODER_FILE, ENCODER_FILE, LINEAR_FILE, SPEC_FILE
 from rtae.systems import band_edge, linear_code
 from rtae.training.losses import spectral_distance
 
@@ -296,6 +297,29 @@ def test_the_recipe_of_the_paper_is_measured_where_it_is(small, files_of, songs)
     (small / "paper" / DECODER_FILE).write_bytes(b"junk")
     with pytest.raises(ModelError):
         run([small], songs)
+
+
+def test_a_card_gets_the_figures_of_its_model_and_its_baselines(small, tiny, songs):
+    card = small / CARD_FILE
+    card.write_text("# small\n\n## Training\n\nlong\n\n## Data\n\n* songs\n")
+    result = run([small, tiny], songs)
+    for _ in range(2):  # the second time it takes the place of the first
+        assert write_cards(result, [small]) == [card]
+        text = card.read_text()
+        assert [line for line in text.splitlines() if line.startswith("#")] == [
+            "# small",
+            "## Training",
+            "## Measured",
+            "## Data",
+        ]
+        assert f"| small | {result.mean('small')['snr']:.1f} |" in text
+        assert "| linear 48 to 16 |" in text
+        assert "tiny" not in text
+    assert text.endswith("* songs\n")
+    card.unlink()
+    with pytest.raises(ModelError, match="cannot be completed"):
+        write_cards(result, [small])
+    assert {path.name for path in small.iterdir()} == {ENCODER_FILE, DECODER_FILE, SPEC_FILE, LINEAR_FILE}
 
 
 def test_linear_codes_of_one_size_and_other_content_are_two(tmp_path, files_of, small, basis, songs):

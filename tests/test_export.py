@@ -23,8 +23,8 @@ from rtae.spec import CARD_FILE, COMPONENTS, DECODER_FILE, ENCODER_FILE, LINEAR_
 from rtae.training import data
 from rtae.training.checkpoint import CHECKPOINT_FILE, Checkpoint
 from rtae.training.config import TrainConfig
-from rtae.training.data import split, survey
-from rtae.training.run import DATA_FILE, describe_material, fit_linear, middle, start_folder
+from rtae.training.data import DATA_FILE, middle, split, survey
+from rtae.training.run import describe_material, fit_linear, start_folder
 
 RATE = 22_050
 WRITTEN = {SPEC_FILE, ENCODER_FILE, DECODER_FILE, CARD_FILE, LINEAR_FILE}
@@ -228,6 +228,37 @@ def test_the_card_says_what_was_measured(tmp_path, make_run, loss):
     for name in record["training"]:
         assert Path(name).stem in text.split("## Data")[1]
     assert "mean squared error" in text or loss == "spectral"
+
+
+def test_a_model_carries_notes_a_checkpoint_and_what_it_came_from(tmp_path, make_run):
+    run, notes = make_run(), tmp_path / "notes.md"
+    notes.write_text("## How it sounds\n\nLike a bell.\n")
+    mine = tmp_path / "mine"
+    (mine / "paper").mkdir(parents=True)
+    (mine / "paper" / "model.json").write_text("{}")
+    (mine / "prior.json").write_text("{}")  # of the model that was there before
+    start = Checkpoint.load(run)
+    replace(start, earlier_steps=700, earlier_seconds=180.0).save(run)
+    export(run, "mine", tmp_path, overwrite=True, notes=notes, keep_checkpoint=True)
+    text = (mine / CARD_FILE).read_text()
+    assert text.index("Like a bell.") < text.index("## Training")
+    assert "after 700 steps in 3 minutes of the runs that it was started from" in text
+    again = Checkpoint.load(mine)
+    assert (again.step, again.earlier_steps, again.earlier_seconds) == (5, 700, 180.0)
+    files = {path.name for path in mine.iterdir()}
+    assert files >= {"paper", CARD_FILE, "checkpoint.safetensors"}
+    assert not files & {"prior.json", "config.json"}
+    assert (mine / "paper" / "model.json").is_file()
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe", b"a" * (1 << 17)])
+def test_notes_that_are_none(tmp_path, make_run, content):
+    notes = tmp_path / "notes.md"
+    if content is not None:
+        notes.write_bytes(content)
+    with pytest.raises(ExportError, match=r"notes\.md"):
+        export(make_run(), "mine", tmp_path, notes=notes)
+    assert not (tmp_path / "mine").exists()
 
 
 def test_quality_is_that_of_the_models_own_files(tmp_path, make_run):

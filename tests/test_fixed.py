@@ -5,10 +5,13 @@ import pytest
 import torch
 from torch import nn
 
-from rtae.errors import ModelError
-from rtae.nets.config import TINY, Layer
-from rtae.nets.fixed import FixedUpsampling, with_decoder
+from rtae.errors import ExportError, ModelError
+from rtae.export.exporter import load_network
+from rtae.nets.config import SMALL, TINY, Layer, pool
+from rtae.nets.fixed import FixedUpsampling, PlacedUnpooling, max_places, with_decoder
 from rtae.nets.reach import computed_reach, measured_reach
+from rtae.training.checkpoint import Checkpoint
+from rtae.training.config import TrainConfig
 
 
 def slim(config):
@@ -29,14 +32,14 @@ def test_other_decoders_reach_as_far_as_their_layers_say(net_of, config, decoder
 
 
 def test_the_other_decoders_have_no_transposed_convolution_that_upsamples(config):
-    for name in ("unpool", "linear"):
+    for name in ("max-unpool", "unpool", "linear"):
         layers = with_decoder(config, name).decoder
         assert all(layer.stride == 1 for layer in layers if layer.kind in ("up", "conv"))
         assert [layer.stride for layer in layers if layer.stride > 1] == [
             layer.stride for layer in config.decoder if layer.stride > 1
         ]
     assert with_decoder(config, "transposed") is config
-    with pytest.raises(ModelError, match="there are unpool, linear, transposed"):
+    with pytest.raises(ModelError, match="there are max-unpool, unpool, linear, transposed"):
         with_decoder(config, "nearest")
 
 
@@ -44,6 +47,51 @@ def test_unpooling_puts_a_value_first_among_zeros():
     up = FixedUpsampling(2, Layer("unpool", 3, 3), 0)
     values = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]])
     assert up(values).tolist() == [[[1, 0, 0, 2, 0, 0], [3, 0, 0, 4, 0, 0]]]
+
+
+def test_max_unpooling_puts_a_value_where_the_pool_found_it():
+    up = PlacedUnpooling(2, Layer("place_unpool", 3, 3), 0)
+    audio = torch.tensor([[[0.0, 5, 1, 2, 0, 7], [4, 3, 3, -3, -1, -2]]])
+    places = max_places(audio, 3)
+    assert places.tolist() == [[[1, 2], [0, 1]]]
+    pooled = nn.functional.max_pool1d(audio, 3)
+    assert up(pooled, places).tolist() == [[[0, 5, 0, 0, 0, 7], [4, 0, 0, 0, -1, 0]]]
+    assert up(pooled).tolist() == [[[5, 0, 0, 7, 0, 0], [4, 0, 0, -1, 0, 0]]]  # told nothing, the first
+    theirs = nn.MaxUnpool1d(3)(*nn.functional.max_pool1d(audio, 3, return_indices=True))
+    assert torch.equal(up(pooled, places), theirs)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_places_come_from_the_pool_of_the_same_rate(rng, net_of, config, causal):
+    net = net_of(slim(replace(with_decoder(config, "max-unpool"), causal=causal)))
+    assert sum(layer.kind == "place_unpool" for layer in net.config.decoder) == 1
+    assert not config.placed
+    audio = torch.from_numpy(rng.standard_normal((1, 1, 1003)).astype(np.float32))
+    with torch.no_grad():
+        z, places = net.encoder.placed(audio)
+        assert torch.equal(z, net.encoder(audio))
+        told, alone = net.decoder(z, places), net.decoder(z)
+        assert torch.equal(net(audio), told[..., :1003])
+        assert told.shape == alone.shape
+        assert (told - alone).abs().max() > 1e-4
+        first = {samples: torch.zeros_like(found) for samples, found in places.items()}
+        assert torch.equal(net.decoder(z, first), alone)
+
+
+def test_a_decoder_that_needs_places_is_not_exported(tmp_path, net_of):
+    config = slim(with_decoder(TINY, "max-unpool"))
+    weights = net_of(config).state_dict()
+    copies = {name: value.clone() for name, value in weights.items()}
+    Checkpoint(TrainConfig(config, steps=1), 1, 1.0, weights, copies, {}).save(tmp_path)
+    with pytest.raises(ExportError, match="has no places to give"):
+        load_network(tmp_path)
+
+
+def test_places_without_a_pool_are_refused():
+    config = with_decoder(SMALL, "max-unpool")
+    averaged = tuple(pool("avg_pool", layer.stride) if layer.kind == "max_pool" else layer for layer in SMALL.encoder)
+    with pytest.raises(ModelError, match="no max pool of stride 2 at 48 samples per frame"):
+        replace(config, encoder=averaged)
 
 
 def test_linear_upsampling_draws_straight_lines():

@@ -15,8 +15,10 @@ from PySide6.QtWidgets import QApplication, QFileDialog, QMessageBox, QPushButto
 
 from rtae.errors import ModelError
 from rtae.gui import theme
-from rtae.gui.panels import models as panels
-from rtae.gui.panels.models import ModelsPanel, figures, read_card
+from rtae.gui.panels import model_card, model_list
+from rtae.gui.panels.model_card import figures
+from rtae.gui.panels.model_list import read_card
+from rtae.gui.panels.models import ModelsPanel
 from rtae.models import catalogue
 from rtae.models.catalogue import available, check_name, free_name, import_model, possible_name, remove_model
 from rtae.nets.config import TINY
@@ -72,10 +74,14 @@ def leftovers(mine):
 def test_an_import_takes_what_belongs_to_a_model(mine, model):
     (model / "virus.exe").write_text("no")
     (model / "deep").mkdir()
+    (model / "paper").mkdir()
+    for name in ("model.json", "encoder.onnx", "decoder.onnx", "more.txt"):
+        (model / "paper" / name).write_text("for rtae evaluate")
     place = import_model(model)
     assert place == mine / "theirs"
     names = {"model.json", "encoder.onnx", "decoder.onnx", "CARD.md"}
-    assert {path.name for path in place.iterdir()} == names
+    assert {path.name for path in place.iterdir()} == names | {"paper"}
+    assert {path.name for path in (place / "paper").iterdir()} == names - {"CARD.md"}
     assert all((place / name).read_bytes() == (model / name).read_bytes() for name in names)
     assert available()["theirs"] == place
     assert leftovers(mine) == []
@@ -325,7 +331,7 @@ def panel(qtbot, qapp, mine, shipped):
 
 
 def names(panel):
-    return [panel.list.item(row).data(panels.ENTRY_ROLE).name for row in range(panel.list.count())]
+    return [panel.list.item(row).data(model_list.ENTRY_ROLE).name for row in range(panel.list.count())]
 
 
 def refresh(qtbot, panel):
@@ -403,8 +409,12 @@ def test_what_plays_is_marked(panel, qtbot, shipped, monkeypatch):
     assert ["plays" in mark for mark in marks] == [False, True]
     assert panel.list.grab().toImage() != before
     refresh(qtbot, panel)
-    assert panel.list.item(1).data(panels.PLAYS_ROLE)
-    assert panel.chosen().name == "one"  # the card stays
+    assert panel.list.item(1).data(model_list.PLAYS_ROLE)
+    assert panel.chosen().name == "two"  # the card follows
+    panel.list.setCurrentRow(0)
+    panel.set_current(Path("three"))
+    panel.set_current(Path("two"))
+    assert panel.chosen().name == "one"  # but not where another one is looked at
     assert panel.said == []
 
 
@@ -540,18 +550,18 @@ def test_every_part_has_a_name_and_is_reached_by_tab(panel, qtbot):
 
 def test_a_card_of_a_stranger_loads_nothing(panel, tmp_path, model, monkeypatch):
     opened = []
-    monkeypatch.setattr(panels.QDesktopServices, "openUrl", lambda url: opened.append(url.toString()))
+    monkeypatch.setattr(model_card.QDesktopServices, "openUrl", lambda url: opened.append(url.toString()))
     panel.card.show_card("![x](file:///etc/passwd) [a](file:///bin/sh) [b](https://example.org)")
     for link in ("file:///bin/sh", "https://example.org"):
         panel.card.anchorClicked.emit(QUrl(link))
     assert opened == ["https://example.org"]
     (model / "CARD.md").unlink()
-    assert read_card(model) == panels.NO_CARD
+    assert read_card(model) == model_list.NO_CARD
     os.mkfifo(model / "CARD.md")
-    assert read_card(model) == panels.NO_CARD
+    assert read_card(model) == model_list.NO_CARD
     (model / "CARD.md").unlink()
     (model / "CARD.md").write_bytes(b"\xff" * 100_000)
-    assert len(read_card(model)) < panels.LONGEST_CARD + 100
+    assert len(read_card(model)) < model_list.LONGEST_CARD + 100
 
 
 def test_figures_of_a_bare_model(model):

@@ -15,8 +15,10 @@ from PySide6.QtWidgets import QApplication, QFileDialog, QLineEdit, QPushButton
 from rtae import jobs
 from rtae.gui import theme
 from rtae.gui.panels import training as panels
-from rtae.gui.panels.training import NO_FOLDER, PRESETS, WELCOME, TrainingPanel, words_of
-from rtae.jobs import Status, checkpoint_facts
+from rtae.gui.panels.training import NO_FOLDER, PRESETS, TrainingPanel
+from rtae.gui.panels.training_words import WELCOME, words_of
+from rtae.job_files import Order, checkpoint_facts
+from rtae.jobs import Status
 
 pytestmark = [
     pytest.mark.qt_log_level_fail("WARNING"),
@@ -112,7 +114,7 @@ def test_a_training_becomes_a_model(panel, qtbot, places, plan):
     assert allowed(panel) == {"stop"}
     assert not panel.form.isEnabled()
     assert panel.timer.isActive()
-    assert panel.job.order == jobs.Order(str(places / "my songs"), "my-songs", 7, "tiny")
+    assert panel.job.order == Order(str(places / "my songs"), "my-songs", 7, "tiny")
     wait_for(qtbot, panel, "training")
     qtbot.waitUntil(lambda: "left" in panel.bar.format(), timeout=PATIENCE_MS)
     assert "loss 1." in panel.words.text()
@@ -270,7 +272,7 @@ def test_a_folder_that_vanishes(panel, qtbot, places, plan):
 
 
 def test_stopped_before_there_was_anything():
-    order = jobs.Order("/songs", "mine", 1)
+    order = Order("/songs", "mine", 1)
     assert words_of(Status("cancelled"), order) == "Stopped: mine, at step 0. Nothing is kept."
 
 

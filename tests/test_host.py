@@ -28,7 +28,7 @@ from rtae.setup import Setup
 
 RATE = 44_100
 PATIENCE_SECONDS = 60.0  # a busy machine takes long to start a process
-TRIES = 5  # for sound without a dropout, and for a time as on a machine at rest; a busy one needs some
+TRIES = 8  # for a measurement while no sound is lost: what is lost is counted, and a busy machine loses some
 PCM_STEP = 2.5e-7  # two steps of 24 bits
 PIECE = RATE // 10
 RENDER_ATOL = 1e-3  # full scale; measured 1.2e-7, the step of 24 bits
@@ -141,14 +141,25 @@ def test_what_cannot_be_opened_leaves_what_there_was(client, setup):
     wait_for(lambda: client.status().position > at + 0.2)
 
 
-KNOB_MARGIN_SECONDS = 0.1  # of a busy machine, whose clock is the device here
+KNOB_MARGIN_SECONDS = 0.002  # as of all that is stated
 
 
-def test_a_turned_knob_is_timed(client, setup):
-    # A model that was trained, since the latents of a random one hardly matter to the level.
-    found = client.respond(replace(setup, model=str(shipped_folder() / "tiny")))
-    for knob in ("output_gain", "latent_scale"):
-        assert 0.1 < found[knob] < found["stated"] + KNOB_MARGIN_SECONDS
+@pytest.mark.parametrize("device", ["silent", "sound server"])
+def test_a_turned_knob_is_fully_heard_in_the_time_that_is_stated(request, monkeypatch, setup, device):
+    if device == "sound server":
+        for name, value in request.getfixturevalue("sound_server").paths.items():
+            monkeypatch.setenv(name, value)
+        setup = replace(setup, output=None)
+    with Client() as client:
+        for _ in range(TRIES):
+            # A model that was trained, since the latents of a random one hardly matter to the level.
+            found = client.respond(replace(setup, model=str(shipped_folder() / "tiny")), tries=1)
+            if not (found["late"] or found["flags"]):
+                break
+        else:
+            pytest.fail(f"sound was lost each time: {found}")
+    for knob in ("input_gain", "latent_scale", "output_gain"):
+        assert 0.1 < found[knob] < found["stated"] + KNOB_MARGIN_SECONDS, found
 
 
 def test_another_song_and_another_model_while_it_plays(client, setup, folder):
@@ -321,31 +332,44 @@ def test_a_performance_needs_a_song(client, setup):
 
 
 MEASURE = """
-import json
+import json, sys
 from rtae.client import Client
+from rtae.errors import DisturbedError
 from rtae.setup import Setup
 
 if __name__ == "__main__":
     with Client() as client:
-        print(json.dumps(client.measure(Setup(model="", mode="live"))))
+        try:
+            print(json.dumps(client.measure(Setup(model=sys.argv[1], mode=sys.argv[2], hop=960))))
+        except DisturbedError:
+            print(json.dumps({"late": 1}))
 """
-ROUND_TRIP_SECONDS = 0.15  # measured 0.064
+STATED_ATOL_MS = 2.0  # measured 0.7
+DRIFT_MS = 0.5  # of what the server states meanwhile, from which on it does not know it itself
 
 
-def test_a_round_trip_is_measured(server, tmp_path):
+# At the server's own rate: what it has to convert it delays by up to 4 ms more or less than it tells.
+@pytest.mark.parametrize("sound_server", [22_050], indirect=True)
+@pytest.mark.parametrize("mode", ["live", "relaxed"])
+def test_a_round_trip_takes_as_long_as_is_stated(server, setup, tmp_path, mode):
+    """From the microphone to the loudspeaker, and beside it a plain pass-through: what the server takes itself."""
     script = tmp_path / "measure.py"
     script.write_text(MEASURE)
+    command = [sys.executable, script, setup.model, mode]
     for _ in range(TRIES):
-        done = subprocess.run(
-            [sys.executable, script], env=server[1], capture_output=True, text=True, timeout=120, check=False
-        )
+        done = subprocess.run(command, env=server[1], capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stderr
         found = json.loads(done.stdout)
-        assert found["measured"] > 0
-        assert found["confidence"] > 2
-        if found["measured"] / found["rate"] < ROUND_TRIP_SECONDS:
-            return
-    pytest.fail(f"the round trip takes {found['measured'] / found['rate']:.3f} s")
+        if not (found["late"] or found["flags"] or found["drift_ms"] > DRIFT_MS):
+            break
+    else:
+        pytest.fail(f"the sound was disturbed each time: {found}")
+    assert found["confidence"] > 2
+    floor, stated_floor = (1000 * found[name] / found["rate"] for name in ("measured", "stated"))
+    whole, stated = (1000 * found[name] / found["whole_rate"] for name in ("whole_measured", "whole_stated"))
+    assert 10 < floor < whole
+    assert floor == pytest.approx(stated_floor, abs=STATED_ATOL_MS)
+    assert whole == pytest.approx(stated, abs=STATED_ATOL_MS)
 
 
 LOOPBACK = """
@@ -355,20 +379,23 @@ from rtae.setup import Setup
 from rtae.params import Snapshot
 
 if __name__ == "__main__":
-    model, song, raw = sys.argv[1:]
+    model, song, raw, log = sys.argv[1:]
+    log = open(log, errors="replace")
     command = "parec --device=test.monitor --format=float32le --rate=44100 --channels=2 --latency-msec=50".split()
     with open(raw, "wb") as out, subprocess.Popen(command, stdout=out) as recorder, Client() as client:
         client.set(Snapshot().replace(output_gain=-24))
         client.configure(Setup(model=model, source=song))
         time.sleep(0.5)
         flags = client.status().flags
+        log.read()
         client.play()
         while not client.status().ended:
             time.sleep(0.05)
         time.sleep(0.5)
         at = client.status()
+        told = at.flags - flags + log.read().count("underrun")
         recorder.terminate()
-    print(json.dumps({"late": at.late, "flags": at.flags - flags, "restarts": client.restarts}))
+    print(json.dumps({"late": at.late, "told": told, "restarts": client.restarts}))
 """
 
 
@@ -388,19 +415,23 @@ def delays(recorded, expected):
     return found
 
 
-def test_what_the_loopback_records_is_the_render(server, setup, folder, tmp_path):
+def test_what_the_loopback_records_is_the_render(sound_server, setup, folder, tmp_path, breaks_of):
     script, raw = tmp_path / "loopback.py", tmp_path / "raw"
     script.write_text(LOOPBACK)
-    command = [sys.executable, script, setup.model, setup.source, raw]
+    command = [sys.executable, script, setup.model, setup.source, raw, sound_server.folder / "log"]
     render(folder / "song.wav", tmp_path / "render.wav", Engine(OnnxModel.load(folder / "model")), QUIET)
     expected = read_audio(tmp_path / "render.wav")[0]
     for _ in range(TRIES):
-        done = subprocess.run(command, env=server[1], capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(
+            command, env=sound_server.environment, capture_output=True, text=True, timeout=120, check=False
+        )
         assert done.returncode == 0, done.stderr
-        found = delays(np.fromfile(raw, "<f4").reshape(-1, 2).T, expected)
-        if set.intersection(*found):
-            return  # all of it was heard, and all of it equally late
-        lost = json.loads(done.stdout)
-        assert any(lost.values()), "something was lost that the program did not count"
-    # A machine that is too busy for sound: between what was lost, which was counted, it is the render.
-    assert np.mean([len(places) > 0 for places in found]) > 0.5, lost
+        lost, found = json.loads(done.stdout), delays(np.fromfile(raw, "<f4").reshape(-1, 2).T, expected)
+        assert lost["restarts"] == 0
+        # All of it was heard, and all equally late, or the server or the stream told that it lost some, each time.
+        breaks = breaks_of(found)
+        assert breaks <= lost["told"] or lost["late"], lost
+        if breaks == 0:
+            return
+    assert not lost["late"], lost  # what our own worker loses is no excuse
+    assert sum(map(bool, found)) > len(found) / 2, lost  # or nothing was compared

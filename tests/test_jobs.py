@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from rtae import jobs
+from rtae import job_files, jobs
 from rtae.errors import MissingExtraError, ModelError, TrainingError
-from rtae.jobs import Order, TrainingJob, Watch, checkpoint_facts, earlier_runs, startable, unfinished
+from rtae.job_files import Found, Order, Row, Watch, checkpoint_facts, earlier_runs, startable, unfinished
+from rtae.jobs import TrainingJob
 
 FAKE = (sys.executable, str(Path(__file__).with_name("fake_trainer.py")))
 PATIENCE = 30.0  # seconds, on a machine that is busy with something else
@@ -65,7 +66,7 @@ def until(job, *states, patience=PATIENCE):
         if status.state in states or not status.running:
             return seen
         time.sleep(0.02)
-    raise AssertionError(f"it stays at {job.status}\n{(job.run / jobs.LOG_FILE).read_text()}")
+    raise AssertionError(f"it stays at {job.status}\n{(job.run / job_files.LOG_FILE).read_text()}")
 
 
 def start(job, places, name="mine", **more):
@@ -79,9 +80,9 @@ def test_the_names_are_those_of_the_training():
     from rtae.models import catalogue
     from rtae.training import checkpoint, run
 
-    assert jobs.METRICS_FILE == run.METRICS_FILE
-    assert jobs.PROGRESS_FILE == run.PROGRESS_FILE
-    assert jobs.CHECKPOINT_FILE == checkpoint.CHECKPOINT_FILE
+    assert job_files.METRICS_FILE == run.METRICS_FILE
+    assert job_files.PROGRESS_FILE == run.PROGRESS_FILE
+    assert job_files.CHECKPOINT_FILE == checkpoint.CHECKPOINT_FILE
     assert catalogue.NAME == exporter.NAME
     assert {"folder", "out", "minutes", "threads", "start", "resume"} <= command.__annotations__.keys()
 
@@ -95,9 +96,9 @@ def test_from_start_to_a_model(job, places, plan):
     assert seen[-2:] == ["exporting", "done"]
     status = job.status
     assert (status.model, status.progress, status.error) == (places / "models" / "mine", 1.0, "")
-    assert status.found == jobs.Found(4, 12.5, 2, ("skipped 1: silent", "skipped 1: shorter than 0.4 s"))
+    assert status.found == Found(4, 12.5, 2, ("skipped 1: silent", "skipped 1: shorter than 0.4 s"))
     assert [row.step for row in status.rows] == [1, 2, 3]
-    assert status.rows[-1] == jobs.Row(3, 18, 1, 9, 1.5)
+    assert status.rows[-1] == Row(3, 18, 1, 9, 1.5)
     assert [step for step, _ in status.losses] == [1, 2, 3]
     (preview,) = status.previews
     assert (preview.title, preview.input.name) == ("a song", "1-a song-input.wav")
@@ -388,7 +389,7 @@ def test_a_half_written_line_waits_for_its_rest(tmp_path):
         add(metrics, part)
         watch.look()
         assert len(watch.rows) == rows
-    assert watch.rows == [jobs.Row(10, 1, 2, 3, 4)]
+    assert watch.rows == [Row(10, 1, 2, 3, 4)]
 
 
 def test_broken_lines_are_left_out(tmp_path):
@@ -409,7 +410,7 @@ def test_a_progress_that_is_none(tmp_path, text):
 
 
 def test_a_curve_stays_short(tmp_path, monkeypatch):
-    monkeypatch.setattr(jobs, "MOST_POINTS", 10)
+    monkeypatch.setattr(job_files, "MOST_POINTS", 10)
     watch = Watch(tmp_path)
     for step in range(1, 1000):
         (tmp_path / "progress.json").write_text(json.dumps({"step": step, "loss": 1.0}))

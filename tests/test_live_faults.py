@@ -9,6 +9,7 @@ import shutil
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +27,9 @@ from rtae.setup import Setup
 
 RATE = 44_100
 PATIENCE_SECONDS = 60.0  # a busy machine takes long to start a process
-BACK_SECONDS = 2.0  # until a killed audio process plays again; measured 1.1
+BACK_SECONDS = 2.0  # until a killed audio process plays again, on a machine with nothing else to do; measured 1.1
 GAP_SECONDS = 0.05  # when models are swapped; measured 0.01
-CHANGE_MARGIN_SECONDS = 0.06  # what the recorder and the test's own clock add; measured up to 0.03
 DRY = Snapshot().replace(mix=0)
-STALLS = 3  # of a busy machine, that a measurement is repeated for
 
 
 def wait_for(condition, seconds=PATIENCE_SECONDS):
@@ -122,10 +121,22 @@ def test_the_sink_is_unloaded_and_loaded_again(playing, sound_server, heard):
     number = next(line.split()[0] for line in module.splitlines() if "null-sink" in line)
     sound_server.control("unload-module", number)
     wait_for(lambda: said(heard, "is gone"))
-    sound_server.control("load-module", *sound_server.SINK.split())
+    sound_server.control("load-module", *sound_server.sink.split())
     sound_server.control("set-default-sink", "test")
     at = playing.status().position
     wait_for(lambda: playing.status().position > at + 0.5, 60)
+
+
+def test_a_device_that_was_chosen_by_its_number_is_kept_by_its_name(client, folder):
+    """Numbers change whenever devices come or go, and here all of them are gone once the server is."""
+    setup = Setup(model=str(folder / "small"), source="tone", playing=True)
+    number = next(device.index for device in client.devices() if device.name == "pulse")
+    client.configure(replace(setup, output=str(number)))
+    assert client.setup.output == client.facts()["output"] == "pulse, ALSA"
+    assert client.facts()["device"] == "pulse"
+    with pytest.raises(DeviceError, match="No output device '99'"):
+        client.configure(replace(setup, output="99"))
+    assert client.facts()["device"] == "pulse"  # it plays on
 
 
 def test_a_device_that_ran_dry_goes_on_where_it_was(playing, tmp_path, sound_server):
@@ -145,15 +156,59 @@ def test_a_device_that_ran_dry_goes_on_where_it_was(playing, tmp_path, sound_ser
     assert playing.status().late < 0.1 * RATE
 
 
+def test_a_microphone_that_fell_behind_is_opened_again(client, folder, heard):
+    """A device that ran dry is late by what its input heard meanwhile, and would stay so."""
+    setup = Setup(model=str(folder / "small"), source="microphone", hop=960, playing=True, guard=False)
+    pid = client.configure(setup)["pid"]
+    behind = []
+
+    def total():
+        facts = client.facts()
+        return sum(facts["latency"].values()) / facts["rate"]
+
+    def again():
+        return said(heard, "fell", "behind when it ran dry; it is opened again")
+
+    def stalled():
+        """Longer than any buffer lasts, until the delay has grown."""
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(0.35)
+        os.kill(pid, signal.SIGCONT)
+        time.sleep(0.7)
+        behind.append(total())
+        return again() or behind[-1] > behind[0] + 0.2
+
+    wait_for(lambda: client.status().load > 0)
+    time.sleep(2.5)  # until its delay is known
+    behind.append(total())
+    wait_for(stalled)
+    wait_for(again)
+    wait_for(lambda: total() < max(behind) - 0.05)
+    assert client.facts()["pid"] == pid
+    assert client.restarts == 0
+
+
 # -- processes -------------------------------------------------------------------------------------------------------
+def seconds_kept_waiting(*threads: str) -> float:
+    """For how long the system let threads wait that had something to do, since it ran something else.
+
+    threads: like "self/task/12" or "12" for the main thread of process 12. Only Linux tells; 0 elsewhere.
+    """
+    files = [Path("/proc") / thread / "schedstat" for thread in threads]
+    return sum(int(file.read_text().split()[1]) / 1e9 for file in files if file.exists())
+
+
 def test_the_audio_process_is_killed(playing, heard):
-    seconds = []
-    while len(seconds) < STALLS and min(seconds, default=np.inf) >= BACK_SECONDS + 0.1:
-        pid, at, begun = playing.facts()["pid"], playing.status().position, time.monotonic()
-        os.kill(pid, signal.SIGKILL)
-        wait_for(lambda at=at: playing.restarts == len(seconds) + 1 and playing.status().position > at + 0.1)
-        seconds.append(time.monotonic() - begun)
-    assert min(seconds) < BACK_SECONDS + 0.1
+    pid, at = playing.facts()["pid"], playing.status().position
+    own = [f"self/task/{playing.watcher.native_id}", f"self/task/{threading.get_native_id()}"]
+    waited, begun = seconds_kept_waiting(*own), time.monotonic()
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: playing.restarts == 1 and playing.status().position > at)
+    seconds = time.monotonic() - begun
+    # A busy machine gives the new process less of its time, and says how much less.
+    seconds -= seconds_kept_waiting(*own, str(playing.process.pid)) - waited
+    assert seconds < BACK_SECONDS
+    assert playing.status().position < at + 1.0  # where it was
     assert said(heard, "exit code -9")
 
 
@@ -260,25 +315,3 @@ def test_a_model_is_swapped_without_a_gap_or_a_click(playing, folder, tmp_path, 
     assert np.abs(np.diff(sound)).max() < 0.017
     quiet = np.flatnonzero(np.abs(sound) > 0.05)
     assert np.diff(quiet).max() / RATE < GAP_SECONDS
-
-
-def test_a_change_is_heard_within_hop_crossfade_and_device(playing, tmp_path, sound_server):
-    parts, rate = playing.facts()["latency"], playing.facts()["rate"]
-    hop = 2 * playing.setup.hop  # samples at this rate, as is the crossfade of 20 ms
-    # The change waits for the hop that is being filled, is heard in the next one, and passes the ring and the device.
-    stated = (2 * hop + 0.02 * rate + parts["lead"] + parts["output device"]) / rate
-    delays = []
-    for _ in range(STALLS):
-        ear = Ear(sound_server, tmp_path / "raw")
-        time.sleep(0.3)
-        at = ear.seconds
-        playing.set(DRY.replace(output_gain=-30))
-        time.sleep(1.2)
-        sound = ear.stop()
-        playing.set(DRY)
-        start = round(at * RATE)
-        peaks = np.abs(sound[start : start + RATE]).reshape(-1, 441).max(axis=1)  # of 10 ms each
-        assert peaks.min() < 0.05
-        delays.append(float(np.argmax(peaks < 0.05)) / 100)
-        goes_on(playing, 0.8)
-    assert min(delays) <= stated + CHANGE_MARGIN_SECONDS

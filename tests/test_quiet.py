@@ -28,3 +28,14 @@ def test_a_closed_descriptor_stays_closed(capfd):
         os.dup2(kept, 2)
         os.close(kept)
     assert capfd.readouterr().err == ""
+
+
+def test_quiet_in_two_threads_ends_with_the_later_one(capfd):
+    first, second = quiet_stderr(), quiet_stderr()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    os.write(2, b"noise")
+    second.__exit__(None, None, None)
+    os.write(2, b"after")
+    assert capfd.readouterr().err == "after"

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from rtae import clips, plots, report
+from rtae import clips, plots, report, report_sections
 from rtae.audio.file import find_audio
 from rtae.errors import AudioFileError
 from rtae.models import catalogue
 from rtae.nets.config import SMALL, TINY
 from rtae.report import collect_songs, flac, make_report
 from rtae.report_ground import Excerpt, Ground, Likeness, by_size, in_words, likeness
-from rtae.report_sections import SECTIONS, loudness_swing, two_ends, variational
+from rtae.report_sections import SECTIONS, WARM_SECONDS, loudness_swing, made_up, two_ends, variational
 
 RATE = 22_050
 SECONDS = 1.0
@@ -131,6 +131,17 @@ def test_one_short_song_is_enough_for_what_needs_no_clips(model_of, rng):
     first, second = two_ends(ground)
     np.testing.assert_array_equal(np.concatenate([first.audio, second.audio]), song.audio)
     assert "no model 'vae'" in variational(ground).text[0]
+
+
+def test_a_dream_is_heard_once_it_has_begun(model_of, monkeypatch):
+    def sample(model, prior, seconds, *_):
+        return np.arange(round(seconds * RATE), dtype=np.float32)[None]
+
+    monkeypatch.setattr(report_sections, "load", lambda kind, *_: kind)
+    monkeypatch.setattr(report_sections, "sample", sample)
+    made = made_up(model_of(TINY), Path(), 1.0, 0)
+    assert list(made) == ["independent prior", "gaussian prior", "network prior"]
+    assert all(len(audio) == RATE and audio[0] == WARM_SECONDS * RATE for audio in made.values())
 
 
 def test_silence_alone_is_told(place, monkeypatch):

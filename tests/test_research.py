@@ -1,14 +1,12 @@
 import json
 import shutil
-import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile as sf
 from rich.console import Console
 
-from rtae import cli, clips, decoders, show
+from rtae import clips, decoders, show
 from rtae.decoders import compare, configurations, train_all
 from rtae.errors import TrainingError
 from rtae.models import catalogue
@@ -17,6 +15,7 @@ from rtae.training import data
 from rtae.training.data import survey
 
 RATE = 22_050
+DECODED = ["max-unpool", "max-unpool-alone", "unpool", "linear", "transposed"]
 
 
 @pytest.fixture(scope="module")
@@ -27,11 +26,13 @@ def prepared(tmp_path_factory, files_of, store_model):
     store_model(place / "models" / "tiny", files_of(TINY))
     (place / "songs").mkdir()
     (place / "silence").mkdir()
+    (place / "one").mkdir()
     (place / "empty").mkdir()
     seconds, rng = np.arange(15 * RATE) / RATE, np.random.default_rng(5)
     tone = 0.3 * np.sin(2 * np.pi * 220 * seconds) * (1 + 0.5 * np.sin(seconds))
     sf.write(place / "songs" / "tone.flac", tone, RATE)
     sf.write(place / "songs" / "noise.flac", 0.1 * rng.standard_normal(15 * RATE).clip(-4, 4), RATE)
+    sf.write(place / "one" / "tone.flac", tone, RATE)
     sf.write(place / "short.wav", tone[: 2 * RATE], RATE)
     sf.write(place / "silence" / "quiet.wav", 0 * tone, RATE)
     (place / "text.wav").write_text("no audio" * 100)
@@ -48,21 +49,6 @@ def work(prepared, tmp_path, monkeypatch):
     monkeypatch.setattr(data, "cache_folder", lambda: tmp_path / "audio")
     monkeypatch.setattr(show, "console", Console(highlight=False, width=200))
     return place
-
-
-@pytest.fixture
-def rtae(monkeypatch, capsys):
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["rtae", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code
-        printed = capsys.readouterr()
-        return SimpleNamespace(code=code or 0, out=printed.out, err=printed.err)
-
-    return call
 
 
 def test_an_analysis_writes_pictures_figures_and_sounds(work, rtae):
@@ -111,6 +97,9 @@ def test_pictures_can_be_svg(work, rtae):
         (("report", "empty", "--out", "o"), "There are no audio files"),
         (("compare-decoders", "empty", "--out", "o"), "No audio files in empty"),
         (("compare-decoders", "silence", "--out", "o"), "can be used: silent"),
+        (("compare-vae", "empty", "--out", "o"), "No audio files in empty"),
+        (("compare-vae", "silence", "--out", "o"), "can be used: silent"),
+        (("compare-vae", "one", "--out", "o"), "has one usable file, and one is held out"),
         (("compare-decoders", "songs", "--out", "o", "-m", "huge"), "No preset 'huge'"),
         (("compare-decoders", "songs", "--out", "o", "--loss", "l3"), "loss must be 'spectral', 'mse' or 'paper-vae'"),
     ],
@@ -179,8 +168,8 @@ def test_decoders_are_trained_measured_and_not_trained_again(work, monkeypatch):
     material = survey(work / "songs", RATE, 4096)
     seen = []
     comparison = compare(configs, material, work / "out", lambda name, state: seen.append((name, state.step)))
-    assert [result.name for result in comparison.results] == ["unpool", "linear", "transposed"]
-    assert {name for name, _ in seen} == set(configs)
+    assert [result.name for result in comparison.results] == DECODED
+    assert {name for name, _ in seen} == set(configs) == set(DECODED) - {"max-unpool-alone"}
     for result in comparison.results:
         assert result.steps == 2
         assert result.output.shape == comparison.original.shape == (1, 10 * RATE)
@@ -197,7 +186,7 @@ def test_a_comparison_writes_sounds_and_a_picture(work, rtae):
     assert done.code == 0, done.err
     found = json.loads((work / "d" / "decoders.json").read_text())
     names = [one["name"] for one in found["decoders"]]
-    assert names == ["unpool", "linear", "transposed"]
+    assert names == DECODED
     written = sorted(path.name for path in (work / "d").iterdir())
     assert written == sorted(["decoders.json", "decoders.png", "original.wav", "runs", *(f"{n}.wav" for n in names)])
 
@@ -206,11 +195,11 @@ def test_an_interrupted_comparison_ends_and_says_so(work, monkeypatch):
     configs = configurations("tiny", None, 2, "mse", 0, crop=4096)
     runs = []
 
-    def train(config, material, run, report, resume, stop):
+    def train(config, material, run, report, stop, **_):
         runs.append(run.name)
         stop.set()
 
     monkeypatch.setattr(decoders, "train", train)
     assert not train_all(configs, None, work / "out")
-    assert runs == ["unpool"]
+    assert runs == ["max-unpool"]
     assert compare(configs, None, work / "out") is None

@@ -15,19 +15,21 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
+from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
 
 from rtae.errors import AudioFileError, TrainingError
+from rtae.metrics import METRICS
 from rtae.nets.autoencoder import Autoencoder
 from rtae.nets.config import PRESETS, SMALL, NetConfig
 from rtae.nets.linear import LinearCode
-from rtae.training import data
+from rtae.training import data, watch
 from rtae.training import run as running
 from rtae.training.checkpoint import CHECKPOINT_FILE, Checkpoint
 from rtae.training.config import CONFIG_FILE, TrainConfig
-from rtae.training.data import SCALE, Crops, Track, split, survey
-from rtae.training.losses import TrainingLoss, quality, spectral_distance, waveform_error
+from rtae.training.data import DATA_FILE, SCALE, Crops, Track, split, survey
+from rtae.training.losses import BandEnergy, TrainingLoss, quality, si_sdr, spectral_distance, waveform_error
 from rtae.training.module import FINAL_RATE, TrainingModule
-from rtae.training.run import COLUMNS, DATA_FILE, fit_linear, prepare_run, train
+from rtae.training.run import COLUMNS, fit_linear, prepare_run, train
 
 RATE = 22_050
 CROP = 4096
@@ -100,6 +102,19 @@ def after(steps, act):
                 act()
 
     return report
+
+
+def test_the_energies_of_bands_are_compared_beyond_a_tolerance():
+    loss, noise = BandEnergy(), torch.Generator().manual_seed(0)
+    target = torch.randn(2, 1, 1 << 16, generator=noise) * 0.1
+    assert float(loss(target * 10 ** (-1.9 / 20), target)) == 0  # within 2 dB
+    for decibels in (-10, 10):  # a decade, less what is free, over stretches and over all
+        assert float(loss(target * 10 ** (decibels / 20), target)) == pytest.approx(1.6, abs=1e-3)
+    other_phase = torch.randn(2, 1, 1 << 16, generator=noise) * 0.1
+    assert float(loss(other_phase, target)) < 0.05
+    late = torch.cat([target[..., 1 << 15 :], torch.zeros(2, 1, 1 << 15)], dim=-1)
+    early = torch.cat([torch.zeros(2, 1, 1 << 15), target[..., 1 << 15 :]], dim=-1)
+    assert float(loss(late, early)) > 1  # the right energy at the wrong time
 
 
 @pytest.fixture
@@ -220,6 +235,17 @@ def test_previews_are_a_held_out_track_and_what_the_average_makes_of_it(tmp_path
     last = rows_of(run)[-1]
     assert float(last["si_sdr_db"]) == pytest.approx(figures[0], abs=1e-2)
     assert float(last["mr_stft"]) == pytest.approx(figures[1], rel=1e-3)
+
+
+@pytest.mark.parametrize("error", [0.01, 1.0])
+def test_si_sdr_is_what_others_compute(rng, error):
+    target = rng.standard_normal((2, 1, 5000)).astype(np.float32)
+    output = 0.3 * target + error * rng.standard_normal(target.shape).astype(np.float32)
+    figures = si_sdr(torch.from_numpy(output), torch.from_numpy(target))
+    expected = scale_invariant_signal_distortion_ratio(torch.from_numpy(output), torch.from_numpy(target))
+    assert figures.shape == (2, 1)
+    torch.testing.assert_close(figures, expected)
+    assert float(figures[0]) == pytest.approx(METRICS["si_sdr"].measure(target[0, 0], output[0, 0], RATE), abs=1e-3)
 
 
 def test_what_was_trained_on_is_written_down(tmp_path, material, songs):
@@ -640,6 +666,20 @@ def test_a_checkpoint_that_does_not_fit_its_network(tmp_path, material, name):
         train(QUICK, material, run, resume=True)
 
 
+def test_a_training_that_diverges_stops_with_advice(material, tmp_path, monkeypatch):
+    forward, calls = TrainingLoss.forward, []
+
+    def growing(self, output, target):
+        calls.append(self)
+        return forward(self, output, target) * (1 if len(calls) <= 4 else 1000)  # two steps, and silence in each
+
+    monkeypatch.setattr(watch, "STEPS", 2)
+    monkeypatch.setattr(TrainingLoss, "forward", growing)
+    with pytest.raises(TrainingError, match=r"risen from \S+ to \S+ by step \d: .* lower --learning-rate than 0.01"):
+        train(replace(QUICK, validate_every=100), material, tmp_path / "run")
+    assert len(calls) < 8
+
+
 # -- the folder of songs -----------------------------------------------------------------------------------------------
 def test_a_folder_is_counted_and_what_is_left_out_has_its_reason(rng, tmp_path, songs):
     sf.write(songs / "short.wav", tone(rng, 0.1), RATE)
@@ -666,7 +706,20 @@ def test_a_folder_is_counted_and_what_is_left_out_has_its_reason(rng, tmp_path, 
     assert reasons["silent.wav"] == "silent"
     assert "is empty" in reasons["empty.mp3"]
     assert "not audio that can be read" in reasons["text.wav"]
+    assert found.cut == []
     assert [at[:2] for at in seen] == [(number, 12) for number in range(12)]
+
+
+def test_files_of_which_a_part_is_missing_are_used_and_counted(rng, songs):
+    for name, audio in (("long.wav", tone(rng, 2)), ("long.flac", tone(rng, 2)), ("long.ogg", tone(rng, 2))):
+        sf.write(songs / name, audio, RATE)
+        (songs / name).write_bytes((songs / name).read_bytes()[: (songs / name).stat().st_size * 6 // 10])
+    found = survey(songs, RATE, CROP)
+    assert {path.name for path in found.cut} == {"long.wav", "long.flac", "long.ogg"}
+    assert all(0.2 * RATE < track.samples < 1.9 * RATE for track in found.tracks if track.cut)
+    assert len(found.tracks) == 7
+    again = survey(songs, RATE, CROP)  # decoded already
+    assert again == found
 
 
 @pytest.mark.parametrize("missing", ["nowhere", "a file"])

@@ -180,11 +180,11 @@ def test_a_warning_comes_before_the_collapse():
 
 
 def test_the_warning_is_shown(tmp_path, material, monkeypatch):
-    from rtae import show
+    from rtae import show_training
 
     said = []
-    monkeypatch.setattr(show, "say", said.append)
-    monkeypatch.setattr(show, "survey_folder", lambda *_: material)
+    monkeypatch.setattr(show_training, "say", said.append)
+    monkeypatch.setattr(show_training, "survey_folder", lambda *_: material)
     monkeypatch.setattr(LatentFigures, "warning", lambda _: "fading")
-    show.training(replace(QUICK, steps=1), tmp_path, tmp_path / "run", None, False, 1)
+    show_training.training(replace(QUICK, steps=1), tmp_path, tmp_path / "run", None, False, 1)
     assert any(line == "  warning: fading" for line in said)

@@ -7,7 +7,7 @@ import math
 from itertools import combinations
 
 import pytest
-from PySide6.QtCore import QEvent, QPoint, QPointF, QRectF, Qt
+from PySide6.QtCore import QEvent, QPoint, QPointF, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import (
     QAccessible,
     QColor,
@@ -24,8 +24,9 @@ from PySide6.QtWidgets import QApplication, QLineEdit, QMenu, QToolTip, QVBoxLay
 from rtae.errors import RtaeError
 from rtae.gui import theme
 from rtae.gui.widgets.buttons import GRID, ICONS, IconButton, icon, icon_path
-from rtae.gui.widgets.knob import HEIGHT, LABEL, NOTCHES, TRAVEL, VALUE, WIDTH, Knob, fitting
-from rtae.gui.widgets.knob_panel import GROUPS, MAP, REST, KnobPanel, grouped
+from rtae.gui.widgets.cell import HEIGHT, LEAST, MOST, WIDTH, Places, fitting
+from rtae.gui.widgets.knob import NOTCHES, TRAVEL, Knob
+from rtae.gui.widgets.knob_panel import GROUPS, LABELS, MAP, REST, KnobPanel, grouped
 from rtae.gui.widgets.switch import SwitchButton
 from rtae.knobs import from_position, text, to_position
 from rtae.params import PARAMETERS, TABLE, Parameter, Snapshot
@@ -45,7 +46,9 @@ NONE, SHIFT, CTRL = (
 )
 TURNED = [parameter for parameter in PARAMETERS if parameter.curve != "switch"]
 SWITCHES = [parameter for parameter in PARAMETERS if parameter.curve == "switch"]
-MIDDLE = QPoint(WIDTH // 2, 32)
+USUAL = QSize(WIDTH, HEIGHT)
+MIDDLE = Places.within(USUAL).dial.center().toPoint()
+SIZES = [LEAST, USUAL, MOST]
 
 
 def name(parameter) -> str:
@@ -729,7 +732,7 @@ def test_the_arc_grows_from_the_default_to_the_value(shown):
     for value, left, right in ((-2, True, False), (2, False, True)):
         knob.set_value(value)
         image = knob.grab().toImage()
-        lit = [x for x in range(WIDTH) for y in range(58) if image.pixelColor(x, y).name() == theme.WET]
+        lit = [x for x in range(WIDTH) for y in range(HEIGHT) if image.pixelColor(x, y).name() == theme.WET]
         assert (min(lit) < WIDTH / 2 - 10) == left
         assert (max(lit) > WIDTH / 2 + 10) == right
 
@@ -746,25 +749,45 @@ def test_the_focus_is_seen_and_what_is_disabled_is_faint(shown, qtbot, id):
     assert theme.TEXT not in colours(widget)
 
 
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size.width()}x{size.height()}")
 @pytest.mark.parametrize("parameter", PARAMETERS, ids=name)
-def test_no_text_is_cut_short(qapp, parameter):
-    _, label = fitting(qapp.font(), parameter.label, LABEL.width())
-    assert label.replace("\n", " ") == parameter.label
+def test_no_text_is_cut_short(qapp, parameter, size):
+    places = Places.within(size)
+    label = LABELS.get(parameter.id, parameter.label)
+    assert fitting(qapp.font(), label, places.label.width(), places.font_size)[1] == label
     for position in (0, 0.001, 0.123456, 0.3, 0.5, 0.7, 0.999, 1):
         words = text(parameter, from_position(parameter, position))
-        assert fitting(qapp.font(), words, VALUE.width())[1] == words
+        assert fitting(qapp.font(), words, places.value.width(), places.font_size)[1] == words
 
 
-def test_what_does_not_fit_is_broken_and_then_cut(qapp):
-    assert fitting(qapp.font(), "Hear the difference", 80)[1] == "Hear the\ndifference"
-    assert fitting(qapp.font(), "Schallgeschwindigkeit", 80)[1].endswith("…")
+def test_what_does_not_fit_is_cut(qapp):
+    assert fitting(qapp.font(), "Schallgeschwindigkeit", 80, 11)[1].endswith("…")
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size.width()}x{size.height()}")
+def test_dial_and_texts_are_inside_the_cell_and_apart(size):
+    places, cell = Places.within(size), QRectF(0, 0, size.width(), size.height())
+    assert all(cell.contains(place) for place in (places.dial, places.label, places.value))
+    assert places.dial.width() >= 30
+    assert places.label.top() > places.dial.center().y() + 0.4 * places.dial.height()  # the arc is open below
+    assert places.value.top() >= places.label.bottom()
 
 
 def test_all_cells_are_of_one_size(qtbot):
     for parameter in (TABLE["mix"], TABLE["bypass"], TABLE["difference"]):
         widget = (SwitchButton if parameter.curve == "switch" else Knob)(parameter)
         qtbot.addWidget(widget)
-        assert (widget.width(), widget.height()) == (WIDTH, HEIGHT) == (84, 96)
+        assert widget.size() == USUAL
+        widget.set_size(MOST)
+        assert widget.size() == MOST
+
+
+def test_the_field_of_a_value_follows_the_size(shown):
+    knob = shown(Knob(TABLE["mix"]))
+    knob.open_editor()
+    knob.set_size(MOST)
+    assert knob.rect().contains(knob.editor.geometry())
+    assert knob.editor.geometry().contains(knob.places.value.toRect())
 
 
 # Switches -------------------------------------------------------------------------------------------------------------
@@ -846,6 +869,28 @@ def test_tab_follows_the_reading_order(panel, qtbot):
     for id in order:
         assert panel.knobs[id].hasFocus()
         qtbot.keyClick(panel.knobs[id], Qt.Key.Key_Tab)
+
+
+@pytest.mark.parametrize("size", [(672, 400), (736, 510), (736, 700), (1056, 790), (1280, 250), (1900, 400)])
+def test_all_knobs_are_in_sight_where_there_is_room(panel, qtbot, size):
+    panel.resize(*size)
+
+    def all_in_sight():
+        room = panel.viewport().rect()
+        places = [QRect(knob.mapTo(panel.viewport(), QPoint(0, 0)), knob.size()) for knob in panel.knobs.values()]
+        return room.size() == QSize(*size) and all(room.contains(place) for place in places)  # with no bar at its side
+
+    qtbot.waitUntil(all_in_sight)
+
+
+def test_knobs_grow_with_the_room_and_come_back(panel, qtbot):
+    sizes = []
+    for room in ((672, 400), (736, 510), (1056, 790), (736, 510)):
+        panel.resize(*room)
+        qtbot.wait(20)
+        sizes.append(panel.knobs["mix"].size())
+    assert sizes[0].width() < sizes[1].width() < sizes[2].width()
+    assert sizes[1] == sizes[3]
 
 
 @pytest.mark.parametrize("width", [120, 250, 640, 1000, 1280, 2600])

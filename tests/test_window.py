@@ -14,8 +14,9 @@ from stage import LEFT, SERVER_RATE
 
 from rtae.audio.file import read_audio
 from rtae.audio.output import AudioWriter
-from rtae.gui.controller import RECENT, first_setup
+from rtae.gui.controller import RECENT
 from rtae.gui.dialogs import DeviceDialog
+from rtae.gui.kept import first_setup
 from rtae.nets.config import SMALL
 from rtae.params import TABLE, Snapshot
 from rtae.presets import Preset, save_own
@@ -85,9 +86,11 @@ def test_a_region_is_made_by_keys(stage):
     stage.wait(lambda: stage.status.position == pytest.approx(5, abs=0.1))
     for _ in range(2):
         stage.qtbot.keyClick(view, Qt.Key.Key_Right, shift)
+        stage.controller.setup_changed.emit()  # as the answer to an earlier command does
     stage.wait(lambda: stage.controller.setup.loop == pytest.approx((5.0, 7.0), abs=0.1))
     for _ in range(2):
         stage.qtbot.keyClick(view, Qt.Key.Key_Left, shift)
+        stage.controller.setup_changed.emit()  # as the answer to an earlier command does
     stage.wait(lambda: stage.controller.setup.loop is None)
 
 

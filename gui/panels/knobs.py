@@ -8,7 +8,6 @@ from functools import partial
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
     QComboBox,
-    QGridLayout,
     QHBoxLayout,
     QInputDialog,
     QLabel,
@@ -24,7 +23,7 @@ from rtae.presets import listing, named
 from ..controller import Controller
 from ..theme import SPACE
 from ..widgets.buttons import IconButton
-from ..widgets.knob_panel import KnobPanel
+from ..widgets.knob_panel import GROUPS, KnobPanel
 
 MORPH_STEPS = 1000
 CHANGED = "As you turned them"
@@ -59,6 +58,10 @@ class KnobsPanel(QWidget):
             button.setAutoDefault(True)  # Enter presses it, as Space plays the song in the whole window
         self.morph = slider("Morph from snapshot A to B", 0, MORPH_STEPS)
         self.morph.setEnabled(False)
+        for button, slot in ((self.store_a, "A"), (self.store_b, "B")):
+            button.setToolTip(f"Keep the knobs as snapshot {slot}; the slider between morphs from A to B")
+        for button in (self.save, self.store_a, self.store_b):
+            button.setProperty("role", "slim")
         self._lay_out()
         self._connect()
         self.place = 0  # in the list, of the preset that was chosen last
@@ -68,31 +71,22 @@ class KnobsPanel(QWidget):
         self._history()
 
     def _lay_out(self) -> None:
-        grid = QGridLayout()
-        grid.setContentsMargins(SPACE, SPACE, SPACE, 0)
-        grid.setHorizontalSpacing(SPACE // 2)
-        first, second = QHBoxLayout(), QHBoxLayout()
-        for row in (first, second):
-            row.setSpacing(SPACE // 2)
-        first.addWidget(dim("Preset"))
-        first.addWidget(self.preset, 1)
-        first.addWidget(self.save)
-        for widget in (self.undo, self.redo):
-            first.addWidget(widget)
-        second.addWidget(self.dice)
-        second.addWidget(self.amount, 1)
-        second.addSpacing(2 * SPACE)
-        second.addWidget(self.store_a)
-        second.addWidget(self.morph, 2)
-        second.addWidget(self.store_b)
+        head = QHBoxLayout()
+        head.setContentsMargins(SPACE, SPACE // 2, SPACE, 0)
+        head.setSpacing(SPACE // 2)
+        head.addWidget(self.preset, 4)
+        for widget in (self.save, self.undo, self.redo):
+            head.addWidget(widget)
+        head.addSpacing(SPACE)
+        head.addWidget(self.dice)
+        head.addWidget(self.amount, 1)
+        head.addSpacing(SPACE)
+        head.addWidget(self.store_a)
+        head.addWidget(self.morph, 2)
+        head.addWidget(self.store_b)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(SPACE // 2)
-        head = QVBoxLayout()
-        head.setContentsMargins(SPACE, SPACE, SPACE, 0)
-        head.setSpacing(SPACE // 2)
-        head.addLayout(first)
-        head.addLayout(second)
+        column.setSpacing(0)
         column.addLayout(head)
         column.addWidget(self.panel, 1)
 
@@ -114,6 +108,7 @@ class KnobsPanel(QWidget):
         self.preset.activated.connect(self._choose)
         self.save.clicked.connect(self._save)
         ask.knobs_changed.connect(self._moved)
+        ask.setup_changed.connect(self._model)
 
     def _moved(self, ids: tuple[str, ...]) -> None:
         values = self.controller.knobs.values
@@ -123,6 +118,12 @@ class KnobsPanel(QWidget):
         self._history()
         if self.preset.currentIndex() >= 0 and not self.loading:
             self.preset.setCurrentIndex(-1)  # it is not that preset any more
+
+    def _model(self) -> None:
+        reason = self.controller.why_no_dream()
+        for id in GROUPS["Dream"]:
+            if self.panel.knobs[id].reason != reason:
+                self.panel.knobs[id].set_reason(reason)
 
     def _gesture_ended(self) -> None:
         self.controller.knobs.end()

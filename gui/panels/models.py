@@ -3,255 +3,40 @@
 from __future__ import annotations
 
 import html
-import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, QSize, Qt, QUrl, Signal
-from PySide6.QtGui import (
-    QColor,
-    QDesktopServices,
-    QDragEnterEvent,
-    QDropEvent,
-    QFont,
-    QKeyEvent,
-    QPainter,
-    QResizeEvent,
-    QTextBlockFormat,
-    QTextCharFormat,
-    QTextCursor,
-    QTextDocument,
-    QTextFormat,
-    QTextFrameFormat,
-    QTextLength,
-    QTextTable,
-)
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QResizeEvent
 from PySide6.QtWidgets import (
-    QApplication,
     QFileDialog,
     QLabel,
-    QListWidget,
     QListWidgetItem,
     QMessageBox,
     QPushButton,
     QSizePolicy,
     QSplitter,
-    QStyle,
-    QStyledItemDelegate,
-    QStyleOptionViewItem,
-    QTextBrowser,
     QVBoxLayout,
     QWidget,
 )
 
-from rtae.errors import ModelError
-from rtae.models.catalogue import available, import_model, remove_model, user_folder
-from rtae.spec import CARD_FILE, SPEC_FILE, ModelSpec
+from rtae.models.catalogue import import_model, remove_model, user_folder
+from rtae.spec import SPEC_FILE
 
 from ..tasks import Tasks
-from ..theme import BACKGROUND, DIM, FAINT, LINE, SPACE, TEXT, WET
-from ..widgets.buttons import GRID, icon_path
-from ..widgets.knob_panel import FlowLayout
+from ..theme import SPACE
+from ..widgets.flow import FlowLayout
+from .model_card import Card, figure, figures
+from .model_list import ENTRY_ROLE, PLAYS_ROLE, Entry, Lines, ModelList, listing
 
 WIDE = 640  # from so many pixels on the card stands beside the list
 LIST_WIDTH, LIST_HEIGHT = 300, 190  # of the list, beside the card or above it
-FIGURE_WIDTH = 108
-LONGEST_CARD = 1 << 16  # characters that are shown
-ENTRY_ROLE = Qt.ItemDataRole.UserRole
-PLAYS_ROLE = Qt.ItemDataRole.UserRole + 1
-NO_CARD = "*This model has no card.*"
 WELCOME = "Choose a model, or drop a model's folder here to import it."
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One model of the list. own: the user's, not the program's. problem: why it cannot be used, or nothing."""
-
-    name: str
-    folder: Path
-    own: bool
-    spec: ModelSpec | None
-    problem: str
-    card: str
-
-    @property
-    def line(self) -> str:
-        """What stands below the name."""
-        origin = "yours" if self.own else "shipped"
-        if self.spec is None:
-            return f"not usable  ·  {origin}"
-        quality = self.spec.training.get("si_sdr_db")
-        figures = [f"{self.spec.latent_dim} × {self.spec.frame_rate:.0f} a second"]
-        if isinstance(quality, int | float):
-            figures.append(f"{quality:.1f} dB")
-        return "  ·  ".join([*figures, origin])
-
-
-def listing() -> list[Entry]:
-    """All models, with what their files say."""
-    return [look_at(name, folder) for name, folder in available().items()]
-
-
-def look_at(name: str, folder: Path) -> Entry:
-    """One model, usable or not."""
-    own = folder.parent == user_folder()
-    try:
-        return Entry(name, folder, own, ModelSpec.load(folder), "", read_card(folder))
-    except ModelError as error:
-        return Entry(name, folder, own, None, str(error), "")
-
-
-def read_card(folder: Path) -> str:
-    """The card, or words in place of it."""
-    path = folder / CARD_FILE
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
-            return NO_CARD
-        with path.open(encoding="utf-8", errors="replace") as file:
-            text = file.read(LONGEST_CARD + 1)
-    except OSError:
-        return NO_CARD
-    return text if len(text) <= LONGEST_CARD else f"{text[:LONGEST_CARD]}\n\n*The rest is left out.*"
-
-
-def figures(spec: ModelSpec) -> list[tuple[str, str]]:
-    """What tells models apart at a glance: values and what they are."""
-    found = [
-        (f"{spec.latent_dim} × {spec.frame_rate:.0f} /s", "latents"),
-        (f"{spec.sample_rate / 1000:g} kHz", "sample rate"),
-    ]
-    if spec.reach is not None:
-        found.append((f"{1000 * spec.reach.receptive_field / spec.sample_rate:.0f} ms", "sees back"))
-        found.append((f"{1000 * spec.reach.look_ahead / spec.sample_rate:.1f} ms", "looks ahead"))
-    for key, unit, words in (("si_sdr_db", " dB", "SI-SDR"), ("mr_stft", "", "MR-STFT")):
-        value = spec.training.get(key)
-        if isinstance(value, int | float):
-            found.append((f"{value:.{1 if unit else 2}f}{unit}", words))
-    return found
 
 
 def key(path: Path | str) -> str:
     """The same for all ways to write a folder."""
     return str(Path(path).resolve())
-
-
-class Lines(QStyledItemDelegate):
-    """A model in two lines: its name, and figures; a mark on the right if it plays."""
-
-    MARK = 14
-
-    def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> QSize:
-        """Two lines and some air."""
-        height = option.fontMetrics.height()
-        return QSize(120, round(2.0 * height + 2.2 * SPACE))
-
-    def paint(
-        self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
-    ) -> None:
-        """The style draws what lies behind."""
-        shown = QStyleOptionViewItem(option)
-        self.initStyleOption(shown, index)
-        shown.text = ""
-        QApplication.style().drawControl(QStyle.ControlElement.CE_ItemViewItem, shown, painter, shown.widget)
-        entry: Entry = index.data(ENTRY_ROLE)
-        selected = bool(shown.state & QStyle.StateFlag.State_Selected)
-        active = bool(shown.state & QStyle.StateFlag.State_Active)
-        ink = (BACKGROUND if active else "#ffffff") if selected else TEXT if entry.spec else FAINT
-        pale = ink if selected else DIM if entry.spec else FAINT
-        area = shown.rect.adjusted(SPACE + 2, SPACE, -SPACE - 2, -SPACE)
-        painter.save()
-        if index.data(PLAYS_ROLE):
-            self._mark(painter, area, ink if selected else WET)
-        area.setRight(area.right() - self.MARK - SPACE)
-        bold = QFont(shown.font)
-        bold.setBold(True)
-        top = Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft
-        bottom = Qt.AlignmentFlag.AlignBottom | Qt.AlignmentFlag.AlignLeft
-        for font, colour, place, text in ((bold, ink, top, entry.name), (shown.font, pale, bottom, entry.line)):
-            painter.setFont(font)
-            painter.setPen(QColor(colour))
-            fitting = painter.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, area.width())
-            painter.drawText(area, place, fitting)
-        painter.restore()
-
-    def _mark(self, painter: QPainter, area: QRect, colour: str) -> None:
-        painter.save()
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.translate(area.right() - self.MARK, area.center().y() - self.MARK / 2)
-        painter.scale(self.MARK / GRID, self.MARK / GRID)
-        painter.fillPath(icon_path("play"), QColor(colour))
-        painter.restore()
-
-
-class Card(QTextBrowser):
-    """A model's card. It may be a stranger's: nothing is loaded for it, and links open in the browser only."""
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.setOpenLinks(False)
-        self.setAccessibleName("The model's card")
-        self.anchorClicked.connect(self._open)
-
-    def loadResource(self, kind: int, name: QUrl | str) -> object:
-        """No pictures, no files."""
-        return ""
-
-    def show_card(self, text: str) -> None:
-        """Markdown, in the colours of the window."""
-        document = self.document()
-        document.setMarkdown(
-            text, QTextDocument.MarkdownFeature.MarkdownDialectGitHub | QTextDocument.MarkdownFeature.MarkdownNoHTML
-        )
-        document.setDocumentMargin(SPACE)
-        block = document.begin()
-        while block.isValid():
-            level = block.blockFormat().headingLevel()
-            if level:
-                cursor = QTextCursor(block)
-                cursor.select(QTextCursor.SelectionType.BlockUnderCursor)
-                looks = QTextCharFormat()
-                looks.setProperty(QTextFormat.Property.FontSizeAdjustment, 1 if level == 1 else 0)  # in steps of HTML
-                looks.setForeground(QColor(TEXT if level == 1 else DIM))
-                cursor.mergeCharFormat(looks)
-                space = QTextBlockFormat()
-                space.setTopMargin(0 if level == 1 else 2 * SPACE)
-                space.setBottomMargin(SPACE / 2)
-                cursor.mergeBlockFormat(space)
-            block = block.next()
-        for frame in document.rootFrame().childFrames():
-            if isinstance(frame, QTextTable):
-                self._tidy(frame)
-        self.moveCursor(QTextCursor.MoveOperation.Start)
-
-    def _tidy(self, table: QTextTable) -> None:
-        if all(not table.cellAt(0, column).firstCursorPosition().block().text() for column in range(table.columns())):
-            table.removeRows(0, 1)  # the empty head that markdown demands
-        looks = table.format()
-        looks.setBorder(1)
-        looks.setBorderBrush(QColor(LINE))
-        looks.setBorderStyle(QTextFrameFormat.BorderStyle.BorderStyle_Solid)
-        looks.setBorderCollapse(True)
-        looks.setCellPadding(4)
-        looks.setCellSpacing(0)
-        looks.setTopMargin(SPACE)
-        looks.setWidth(QTextLength(QTextLength.Type.PercentageLength, 100))
-        table.setFormat(looks)
-
-    def _open(self, link: QUrl) -> None:
-        if link.scheme() in ("http", "https"):
-            QDesktopServices.openUrl(link)
-
-
-class ModelList(QListWidget):
-    """Enter plays, as a double click does."""
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        """On some systems Enter would mean to rename."""
-        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self.currentItem() is not None:
-            self.itemDoubleClicked.emit(self.currentItem())
-        else:
-            super().keyPressEvent(event)
 
 
 class ModelsPanel(QWidget):
@@ -336,10 +121,16 @@ class ModelsPanel(QWidget):
         self.tasks.run(listing, self._list, self._fail)
 
     def set_current(self, path: Path | str) -> None:
-        """Mark the model that plays; none if it is not in the list. Emits nothing."""
+        """Mark the model that plays; none if it is not in the list. Emits nothing.
+
+        The card follows, unless the user looks at another one.
+        """
+        follows = not self.current or self.selected in ("", self.current)
         self.current = self.wanted = key(path)
         for row in range(self.list.count()):
             self._mark(self.list.item(row))
+            if follows and key(self.list.item(row).data(ENTRY_ROLE).folder) == self.current:
+                self.list.setCurrentRow(row)
         self._allow()
 
     def step(self, by: int) -> None:
@@ -498,12 +289,3 @@ def dropped(event: QDropEvent) -> list[Path]:
     return [
         path.parent if path.name == SPEC_FILE else path for path in paths if path.is_dir() or path.name == SPEC_FILE
     ]
-
-
-def figure(value: str, words: str) -> QLabel:
-    """A value over what it is."""
-    label = QLabel(f'<span style="font-size: large">{value}</span><br><span style="color: {DIM}">{words}</span>')
-    label.setTextFormat(Qt.TextFormat.RichText)
-    label.setFixedWidth(FIGURE_WIDTH)
-    label.setAccessibleName(f"{words}: {value}")
-    return label

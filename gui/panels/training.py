@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import pyqtgraph as pg
 from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import (
@@ -28,16 +27,18 @@ from PySide6.QtWidgets import (
 )
 
 from rtae.errors import RtaeError
-from rtae.jobs import PROGRAM, Order, Preview, Status, TrainingJob, startable, unfinished
+from rtae.job_files import Preview, startable, unfinished
+from rtae.jobs import PROGRAM, Status, TrainingJob
 from rtae.models.catalogue import free_name
 
-from ..theme import DIM, LINE, PANEL, SECOND, SPACE, WET
-from ..widgets.knob_panel import FlowLayout
+from ..theme import SECOND, SPACE, WET
+from ..widgets.flow import FlowLayout
+from .curve import Curve
+from .training_words import duration, found_words, words_of
 
 POLL_MS = 500
 CLOSE_SECONDS = 8.0  # for a checkpoint, when the window is closed
 WIDE = 640  # from so many pixels on the curves stand side by side
-CURVE_HEIGHT = 150
 STEPS_OF_BAR = 1000
 PRESETS = {
     "small": "48 samples become 16 values. Close to the original: the one to begin with.",
@@ -46,91 +47,7 @@ PRESETS = {
     "vae": "As tiny, with latents that are spread as evenly as chance would spread them.",
 }
 FROM_WORDS = "Goes on from {name}, and keeps its network: it gets used to your songs sooner."
-WELCOME = "Choose a folder of songs, or drop one here, and press Start. A tenth of them is held out to measure on."
 NO_FOLDER = "Choose a folder of songs first."
-
-
-def duration(seconds: float) -> str:
-    """Roughly, in words.
-
-    >>> duration(42.3), duration(754), duration(7500)
-    ('42 s', '12 min', '2 h 5 min')
-    """
-    if seconds < 60:
-        return f"{max(0.0, seconds):.0f} s"
-    hours, minutes = divmod(int(seconds) // 60, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
-
-
-def words_of(status: Status, order: Order | None) -> str:
-    """What is going on, in a sentence or two."""
-    name = order.name if order else ""
-    if status.error:
-        return status.error + ("" if status.error.endswith(".") else ".")
-    if status.stopping:
-        return "Stopping; a checkpoint is kept ..."
-    if status.state == "training":
-        speed = f", {status.steps_per_second:.1f} steps a second" if status.steps_per_second else ""
-        loss = f", loss {status.losses[-1][1]:.3f}" if status.losses else ""
-        return f"Training {name}: step {status.step}{speed}{loss}."
-    if status.state == "cancelled":
-        more = (
-            "Resume goes on from there; Export makes a model of it as it is."
-            if status.resumable
-            else "Nothing is kept."
-        )
-        return f"Stopped: {name}, at step {status.step}. {more}"
-    return {
-        "preparing": f"Training {name}: reading the songs ...",
-        "exporting": f"Making a model of {name}, and checking it ...",
-        "done": f"Done: the model {name} is ready to play.",
-    }.get(status.state, WELCOME)
-
-
-def found_words(status: Status) -> str:
-    """What the folder held."""
-    found = status.found
-    if found is None:
-        return ""
-    first = f"{found.files} songs, {found.minutes:.1f} minutes" + (
-        f"; {found.skipped} skipped" if found.skipped else ""
-    )
-    return "\n".join([first, *found.reasons])
-
-
-class Curve(QWidget):
-    """One figure over the steps of the training."""
-
-    def __init__(self, title: str, colour: str, dots: bool = False) -> None:
-        super().__init__()
-        label = QLabel(title)
-        label.setProperty("role", "dim")
-        plot = pg.PlotWidget(background=PANEL)
-        plot.setFixedHeight(CURVE_HEIGHT)
-        plot.setMenuEnabled(False)
-        plot.setMouseEnabled(False, False)
-        plot.hideButtons()
-        plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        plot.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)  # the wheel scrolls the panel
-        for side in ("left", "bottom"):
-            plot.getAxis(side).setTextPen(DIM)
-            plot.getAxis(side).setPen(LINE)
-        plot.showGrid(y=True, alpha=0.15)
-        symbol = {"symbol": "o", "symbolSize": 5, "symbolBrush": colour, "symbolPen": None} if dots else {}
-        self.line = plot.plot(pen=pg.mkPen(colour, width=1.5), antialias=True, **symbol)
-        self.title = title
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(2)
-        column.addWidget(label)
-        column.addWidget(plot)
-
-    def show_points(self, steps: Sequence[float], values: Sequence[float]) -> None:
-        """Draw it; hidden while there is nothing."""
-        self.setVisible(len(steps) > 0)
-        if len(steps):
-            self.line.setData(list(steps), list(values))
-            self.setAccessibleName(f"{self.title}: {values[-1]:.3f} at step {steps[-1]}")
 
 
 class TrainingPanel(QWidget):
@@ -170,6 +87,7 @@ class TrainingPanel(QWidget):
         self.minutes.setRange(1, 100_000)
         self.minutes.setValue(60)
         self.minutes.setSuffix(" minutes")
+        self.minutes.lineEdit().setTextMargins(SPACE // 2, 0, 0, 0)  # the style sheet's padding does not reach it
         self.name.setMaxLength(64)
         self.start, self.stop = QPushButton("Start"), QPushButton("Stop")
         self.resume, self.export = QPushButton("Resume"), QPushButton("Export")

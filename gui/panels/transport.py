@@ -26,7 +26,7 @@ from rtae.audio.recorder import default_name
 from rtae.demo import DEMO_PATH
 from rtae.errors import AudioFileError
 from rtae.models.catalogue import available
-from rtae.setup import GENERATORS, MICROPHONE
+from rtae.setup import DREAM, GENERATORS, MICROPHONE, SOURCES
 from rtae.shared import Status
 
 from ..controller import Controller
@@ -39,16 +39,18 @@ from ..widgets.buttons import IconButton
 
 FloatArray = NDArray[np.float32]
 COLUMNS = 4000  # of an overview: sharp on the widest screen
-TALL, LOW = 92, 58
-GENERATOR_NAMES = {"silence": "Silence", "tone": "A tone of 440 Hz", "noise": "White noise"}
+METER_WIDTH, BETWEEN = 220, 4
+TALL, LOW = 92, 58  # pixels, of source A and B; A is as low as B in a low window
+GENERATOR_NAMES = {"silence": "Silence", "tone": "A tone of 440 Hz", "noise": "White noise", DREAM: "A dream"}
+DREAM_TIP = "Let the model make music up; the knobs under Dream say how wild, and which (I)"
 
 
 class SongView(Overview):
     """An overview that computes its envelope by itself, in another thread."""
 
-    def __init__(self, tasks: Tasks, parent: QWidget | None = None) -> None:
+    def __init__(self, tasks: Tasks, prefix: str = "", parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.tasks = tasks
+        self.tasks, self.prefix = tasks, prefix
         self.cancel = threading.Event()
         self.song = ""
         self.stamp: tuple[str, float] = ("", 0.0)
@@ -62,9 +64,10 @@ class SongView(Overview):
         self.stamp, self.song, cancel = stamp, source, threading.Event()
         self.cancel = cancel
         if not source or source in (*GENERATORS, MICROPHONE):
-            self.set_song(None, 0.0, source_name(source))
+            self.set_song(None, 0.0, self.prefix + source_name(source))
             return
-        self.set_song(None, 0.0, source_name(source))
+        title = self.prefix + source_name(source)
+        self.set_song(None, 0.0, title)
 
         def look() -> tuple[float, FloatArray | None]:
             with AudioReader(source) as reader:
@@ -73,7 +76,7 @@ class SongView(Overview):
 
         def done(found: tuple[float, FloatArray | None]) -> None:
             if found[1] is not None and self.song == source:
-                self.set_song(found[1], found[0], source_name(source))
+                self.set_song(found[1], found[0], title)
 
         self.tasks.run(look, done)
 
@@ -104,6 +107,7 @@ class TransportPanel(QWidget):
     def __init__(self, controller: Controller, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.controller = controller
+        self.before_dream = ""  # the song
         self.drawing = Tasks(self)
         self.play = IconButton("play", "Play", keys="Space")
         self.stop = IconButton("stop", "Stop: hold, and go to the start", keys="Home")
@@ -119,6 +123,8 @@ class TransportPanel(QWidget):
         self.microphone = QPushButton("Microphone")
         self.microphone.setCheckable(True)
         self.microphone.setToolTip("Play the microphone through the model; use headphones (M)")
+        self.dream = QPushButton("Dream")
+        self.dream.setCheckable(True)
         self.second = QPushButton("Song B...")
         self.second.setToolTip("A second song, to interpolate with: turn the knob 'A to B' (B)")
         self.no_second = QPushButton("Remove B")
@@ -130,8 +136,8 @@ class TransportPanel(QWidget):
         self.model.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         self.model.setMinimumWidth(120)
         self.input, self.output = Meter("Input", DRY), Meter("Output", WET)
-        self.first_view, self.second_view = SongView(self.drawing), SongView(self.drawing)
-        self.first_view.setFixedHeight(TALL)
+        self.first_view, self.second_view = SongView(self.drawing), SongView(self.drawing, "B: ")
+        self._set_heights(TALL)
         self.second_view.setFixedHeight(LOW)
         self.second_view.setAccessibleName("Source B")
         self._lay_out()
@@ -144,7 +150,8 @@ class TransportPanel(QWidget):
         for widget in (self.play, self.stop, self.loop, self.record, self.perform, self.time, self.noted):
             row.addWidget(widget)
         row.addStretch(1)
-        for widget in (self.open, self.microphone, self.second, self.no_second):
+        for widget in (self.open, self.microphone, self.dream, self.second, self.no_second):
+            widget.setProperty("role", "slim")
             row.addWidget(widget)
         row.addSpacing(SPACE)
         label = QLabel("Model")
@@ -152,13 +159,14 @@ class TransportPanel(QWidget):
         row.addWidget(label)
         row.addWidget(self.model)
         meters = QGridLayout()
-        meters.setSpacing(2)
+        meters.setHorizontalSpacing(SPACE)
+        meters.setVerticalSpacing(BETWEEN)
         for place, (name, meter) in enumerate((("In", self.input), ("Out", self.output))):
             words = QLabel(name)
             words.setProperty("role", "dim")
             meters.addWidget(words, place, 0)
             meters.addWidget(meter, place, 1)
-            meter.setFixedSize(230, 42)
+            meter.setFixedWidth(METER_WIDTH)
         lower = QHBoxLayout()
         views = QVBoxLayout()
         views.setSpacing(2)
@@ -183,6 +191,7 @@ class TransportPanel(QWidget):
         self.second.clicked.connect(self.second_requested)
         self.no_second.clicked.connect(lambda: ask.open_second(""))
         self.microphone.clicked.connect(self._microphone)
+        self.dream.clicked.connect(self._dream)
         self.model.activated.connect(lambda place: ask.choose_model(self.model.itemData(place)))
         self.first_view.seek_requested.connect(ask.seek)
         self.first_view.region_changed.connect(lambda start, end: ask.loop((start, end)))
@@ -194,6 +203,23 @@ class TransportPanel(QWidget):
         ask.recording_changed.connect(self._recording)
         ask.performing_changed.connect(self.perform.setChecked)
         ask.refused.connect(self._refused)
+
+    def set_low(self, low: bool) -> None:
+        """For a window in which there is little room."""
+        height = LOW if low else TALL
+        if self.first_view.height() != height:
+            self._set_heights(height)
+            self._fit()
+
+    def _fit(self) -> None:
+        """As high as its parts, which the layout has to be told first."""
+        self.layout().activate()
+        self.setFixedHeight(self.sizeHint().height())
+
+    def _set_heights(self, height: int) -> None:
+        self.first_view.setFixedHeight(height)
+        for meter in (self.input, self.output):
+            meter.setFixedHeight((height - BETWEEN) // 2)
 
     # -- showing -------------------------------------------------------------------------------------------------------
     def refresh(self) -> None:
@@ -208,8 +234,12 @@ class TransportPanel(QWidget):
         if setup.second:
             self.second_view.show_source(setup.second)
         self.microphone.setChecked(setup.source == MICROPHONE)
+        reason = self.controller.why_no_dream()
+        self.dream.setChecked(setup.source == DREAM)
+        self.dream.setEnabled(not reason or setup.source == DREAM)
+        self.dream.setToolTip(reason or DREAM_TIP)
         self.list_models()
-        self.setFixedHeight(self.sizeHint().height())
+        self._fit()
 
     def list_models(self) -> None:
         """What there is to choose from."""
@@ -247,6 +277,13 @@ class TransportPanel(QWidget):
             self.controller.open_microphone()
         else:
             self.controller.open(self.controller.song, keep=False)
+
+    def _dream(self, on: bool) -> None:
+        source = self.controller.setup.source
+        if on:
+            self.before_dream = source if source not in SOURCES else ""
+        self.controller.open(DREAM if on else self.before_dream or str(DEMO_PATH), keep=False)
+        self.controller.play(True)
 
     def _record(self, on: bool) -> None:
         if not on:

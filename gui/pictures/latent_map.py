@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from pyqtgraph.functions import arrayToQPath
 from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QImage, QKeyEvent, QMouseEvent, QPainter, QPen, QPixmap
 from PySide6.QtWidgets import QWidget
@@ -162,11 +161,12 @@ class LatentMap(Picture):
             scale = area.width() / (2 * EDGE)
             x = (area.left() + area.width() / 2 + np.clip(trail[:, 0], -99, 99) * scale).astype(np.float64)
             y = (area.top() + area.height() / 2 - np.clip(trail[:, 1], -99, 99) * scale).astype(np.float64)
+            points = [QPointF(*point) for point in zip(x, y, strict=True)]
             edges = np.linspace(0, len(trail) - 1, TRAIL_SHADES + 1).astype(int)
             for pen, start, stop in zip(self._pens, edges[:-1], edges[1:], strict=True):
                 if stop > start:
                     painter.setPen(pen)
-                    painter.drawPath(arrayToQPath(x[start : stop + 1], y[start : stop + 1], finiteCheck=False))
+                    painter.drawPolyline(points[start : stop + 1])
         if self.target is not None:
             self._ring = self._ring or self._drawn_ring(self.target[2], min(RING, area.width() // 10 + 1))
             self._put(painter, self._ring, self._point(*self.target[:2], area))

@@ -175,11 +175,14 @@ class Overview(Picture):
 
     # Drawing --------------------------------------------------------------------------------------------------------
 
+    def _hint(self) -> str:
+        return f"{self.name}. {HINT}" if self.name else HINT
+
     def paint_backdrop(self, painter: QPainter, area: QRect) -> None:
         """The wave and the name, or what to do."""
         if self.duration <= 0:
             painter.setPen(QColor(DIM))
-            painter.drawText(area, Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap, HINT)
+            painter.drawText(area, Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap, self._hint())
             return
         times = f"{clock(self.duration)} / {clock(self.duration)}"
         self.draw_title(painter, area, self.name, area.width() - painter.fontMetrics().horizontalAdvance(times) - SPACE)
@@ -221,4 +224,4 @@ class Overview(Picture):
 
     def _describe(self) -> None:
         self._time_text = self._times()
-        self.setAccessibleDescription(f"{self.name}, {self._time_text}" if self.duration > 0 else HINT)
+        self.setAccessibleDescription(f"{self.name}, {self._time_text}" if self.duration > 0 else self._hint())

@@ -9,9 +9,11 @@ from PySide6.QtWidgets import QAbstractButton, QWidget
 from rtae.params import Parameter
 
 from ..theme import BACKGROUND, EDGE, FAINT, HOVER, LINE, RAISED, TEXT, WET
-from .knob import CENTRE, OPENING, Cell
+from .cell import Cell
+from .knob import OPENING
 
-PILL = QRectF(CENTRE.x() - 22, CENTRE.y() - 12, 44, 24)
+WIDE, HIGH = 0.8, 0.55  # of the pill, as a share of the dial that a knob would have; and of that width
+WIDEST = 54.0
 
 
 class SwitchButton(Cell, QAbstractButton):
@@ -59,8 +61,14 @@ class SwitchButton(Cell, QAbstractButton):
             over = self.underMouse() and enabled
             painter.setPen(QPen(QColor(WET if on and enabled else EDGE if over else LINE), 1))
             painter.setBrush(QColor((WET if enabled else LINE) if on else HOVER if over else RAISED))
-            painter.drawRoundedRect(PILL, 12, 12)
+            dial = self.places.dial
+            wide = min(WIDE * dial.width(), WIDEST)
+            pill = QRectF(0, 0, wide, HIGH * wide)
+            pill.moveCenter(dial.center())
+            painter.drawRoundedRect(pill, pill.height() / 2, pill.height() / 2)
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(QColor((BACKGROUND if on else TEXT) if enabled else FAINT))
-            painter.drawEllipse(CENTRE + QPointF(10 if on else -10, 0), 8, 8)
+            away = (pill.width() - pill.height()) / 2
+            radius = pill.height() / 2 - 4
+            painter.drawEllipse(pill.center() + QPointF(away if on else -away, 0), radius, radius)
             self.paint_cell(painter)

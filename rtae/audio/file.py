@@ -6,9 +6,11 @@ damaged one may claim terabytes, so files are decoded in bounded chunks, and the
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,8 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
+from rtae.audio.quiet import quiet_stderr
+from rtae.audio.whole import cut_short, states_length
 from rtae.errors import AudioFileError
 
 MIN_RATE = 1000  # Hz. Less is a damaged header: no recorder writes it, and resampling would blow the file up.
@@ -32,6 +36,7 @@ CHUNK = 65_536  # samples per channel in one call of libsndfile; 8 MiB with 32 c
 # Opus decoder needs some past until it rounds alike. Elsewhere one: a seek also "succeeds" where there are no data.
 _SEEK_LEAD = {"MPEG_LAYER_III": 65_536, "OPUS": 2048}
 _OPEN_LENGTH = 2**62  # libsndfile says 2**63 - 1 samples if a header leaves the length open, as in a piped flac
+_MP3 = "MP3"  # what is wrong with such a file, its decoder prints
 _UNWRITTEN = np.uint32(0x7FC0_DEAD)  # a NaN that nobody writes; marks what the decoder did not fill
 
 
@@ -63,7 +68,10 @@ def reason_of(error: BaseException) -> str:
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a file's header says. `samples` is per channel, 0 if the header leaves it open, and may be wrong."""
+    """What a file's header says. `samples` is per channel, 0 if the header leaves it open, and may be wrong.
+
+    guessed: it does not say how many samples there are, and their number is a guess from the first of them (mp3).
+    """
 
     path: Path
     rate: int
@@ -71,6 +79,7 @@ class AudioInfo:
     samples: int
     format: str
     subtype: str
+    guessed: bool = False
 
     @property
     def seconds(self) -> float:
@@ -107,8 +116,12 @@ def _check_input(path: Path) -> None:
 
 def _open(path: Path) -> _Decoder:
     try:
-        return _Decoder(native(path))
+        with quiet_stderr():
+            return _Decoder(native(path))
     except (RuntimeError, TypeError, ValueError, MemoryError, OSError) as error:  # TypeError: a headerless .raw
+        if cut_short(path):
+            message = f"{quoted(path)} is cut short, and nothing of it can be read; copy or export it again."
+            raise AudioFileError(message) from error
         advice = f"readable are {_READABLE}."
         if path.suffix.lower() in _TO_CONVERT:
             advice += f" Convert it first: ffmpeg -i {quoted(path)} {quoted(path.with_suffix('.wav'))}"
@@ -119,8 +132,8 @@ class AudioReader:
     """Reads one audio file from front to back, with exact seeks. A context manager.
 
     Damage is survived: NaN and infinity become 0 and are counted in `repaired` (values of all channels). Where the
-    decoder fails or the data end early, all that is good is given, reading ends, and `truncated` is True; but not for
-    a cut wav, aiff or ogg, whose length libsndfile corrects when it opens them.
+    decoder fails or the data end early, all that is good is given, reading ends, and `truncated` is True: from the
+    start where the container shows it (wav, aiff, ogg, au, caf), else (flac, mp3) once the end is reached.
 
     Raises AudioFileError if the path is no readable audio file, or its rate or channels are outside of the limits.
     """
@@ -131,7 +144,7 @@ class AudioReader:
         self._file = _open(self._path)
         self.info = self._checked_info()
         self.repaired = 0
-        self.truncated = False
+        self.truncated = cut_short(self._path)
         self._position = 0
         self._ended = False
 
@@ -146,7 +159,8 @@ class AudioReader:
             self._file.close()
             raise AudioFileError(f"{quoted(self._path)} claims {problem}, or replace it if it is damaged.")
         samples = samples if 0 <= samples < _OPEN_LENGTH else 0
-        return AudioInfo(self._path, rate, channels, samples, self._file.format, self._file.subtype)
+        guessed = self._file.format == _MP3 and not states_length(self._path)
+        return AudioInfo(self._path, rate, channels, samples, self._file.format, self._file.subtype, guessed)
 
     @property
     def rate(self) -> int:
@@ -180,12 +194,17 @@ class AudioReader:
             count -= chunk.shape[1]
         return chunks[1] if len(chunks) == 2 else np.concatenate(chunks, axis=1)
 
+    def _quiet(self) -> AbstractContextManager[None]:
+        """For calls of a decoder that prints."""
+        return quiet_stderr() if self.info.format == _MP3 else nullcontext()
+
     def _decode(self, count: int) -> NDArray[np.float32]:
         """At most `CHUNK` samples, unrepaired; none at the end, or once the decoder failed."""
         buffer = np.full((count, self.channels), _UNWRITTEN).view(np.float32)
         failed = False
         try:
-            got = int(self._file.buffer_read_into(buffer, "float32"))
+            with self._quiet():
+                got = int(self._file.buffer_read_into(buffer, "float32"))
         except sf.LibsndfileError:
             # How many samples came before the failure is not told, but they are in the buffer.
             failed = True
@@ -194,7 +213,9 @@ class AudioReader:
         self._position += got
         if failed or got == 0:
             self._ended = True
-            self.truncated |= failed or self._position < self.info.samples
+            early = self._position < self.info.samples
+            # What stands behind the last sample, such as a tag, may make a decoder fail too.
+            self.truncated |= (early and not self.info.guessed) or (failed and (early or not self.info.samples))
         return np.ascontiguousarray(buffer[:got].T)
 
     def seek(self, sample: int) -> None:
@@ -212,7 +233,8 @@ class AudioReader:
             # (libsndfile#885): no seeking, but decoding from here or from the start.
             start = self._position if self._position <= target else 0
         try:
-            reached = start == self._position or self._file.seek(start) == start
+            with self._quiet():
+                reached = start == self._position or self._file.seek(start) == start
         except (sf.LibsndfileError, OverflowError):
             reached = False
         if not (reached and self._skip(start, target)):  # damaged, or of unknown length: slow, but exact
@@ -251,6 +273,18 @@ def read_audio(path: str | os.PathLike[str], *, max_seconds: float | None = None
         if audio.shape[1] == 0:
             raise AudioFileError(f"{quoted(Path(path))} holds no samples; record or export it again.")
         return audio, reader.rate
+
+
+def checksum_of(path: Path, *facts: object) -> str:
+    """SHA-256 of a file, and of facts about what is made of it. Raises AudioFileError."""
+    digest = hashlib.sha256("".join(f"{fact} " for fact in facts).encode())
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise AudioFileError(f"{quoted(path)} cannot be read ({reason_of(error)}); check path and rights.") from None
+    return digest.hexdigest()
 
 
 def find_audio(folder: str | os.PathLike[str]) -> list[Path]:

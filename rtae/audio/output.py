@@ -75,6 +75,15 @@ def check_output(source: Path | None, target: Path) -> None:
         raise AudioFileError(f"Cannot write {quoted(target)}: {problem}.")
 
 
+def folder_problem(folder: Path) -> str:
+    """Make a folder if there is none; why nothing can be written in it, or an empty text."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        return f"The folder {folder} cannot be made ({reason_of(error)})"
+    return "" if os.access(folder, os.W_OK | os.X_OK) else f"No permission to write in {folder}"
+
+
 class AudioWriter:
     """Writes one wav or flac, by suffix. A context manager: the file appears whole on a clean exit, or not at all.
 
@@ -119,11 +128,16 @@ class AudioWriter:
             raise AudioFileError(f"Cannot write {output.format} {quoted(self.path)} with {problem} or another format.")
 
     def _failure(self, error: BaseException) -> AudioFileError:
+        reason = reason_of(error)
         try:
-            full = shutil.disk_usage(self._target.parent).free < 2**20
+            disk = shutil.disk_usage(self._target.parent)
         except OSError:  # the folder is gone
-            full = False
-        reason = "the disk is full" if full else reason_of(error)
+            pass
+        else:
+            if disk.total == 0:
+                reason = "the system keeps no files there"  # as in /proc
+            elif disk.free < 2**20:
+                reason = "the disk is full"
         advice = "free some space, check the rights of its folder, or choose another folder"
         return AudioFileError(f"Cannot write {quoted(self.path)}: {reason}; {advice}.")
 

@@ -87,12 +87,26 @@ def choose(found: Sequence[Device], wanted: str | None, kind: Kind) -> Device:
         raise DeviceError(NO_INPUT if found and kind == "input" else NO_CARD)
     name = (wanted or "").strip().lower()
     exact = [device for device in usable if name and name in (str(device.index), device.name.lower())]
+    exact = exact or [device for device in usable if name == lasting_name(device, usable).lower()]
     part = [device for device in usable if not name.isdigit() and name in f"{device.name}, {device.host}".lower()]
     hits = exact or part  # every name holds the empty one
     if hits:
         return next((device for device in hits if device.is_default(kind)), hits[0])
     listed = ", ".join(f"{device.index} {device.name}" for device in usable)
     raise DeviceError(f"No {kind} device {wanted!r}; there are {listed}")
+
+
+def lasting_name(device: Device, found: Sequence[Device]) -> str:
+    """What a device is called however many others come and go: "name, host"; its number where that names two."""
+    same = [other for other in found if (other.name, other.host) == (device.name, device.host)]
+    return f"{device.name}, {device.host}" if len(same) == 1 else str(device.index)
+
+
+def pin(found: Sequence[Device], wanted: str | None, kind: Kind) -> str | None:
+    """The name for a number, which will mean another device once one is connected. Raises DeviceError."""
+    if wanted is None or not wanted.strip().isdigit():
+        return wanted
+    return lasting_name(choose(found, wanted, kind), found)
 
 
 @dataclass(frozen=True)
@@ -211,6 +225,11 @@ class Stream(ABC):
         out[:] = 0
 
     # -- for the owner -----------------------------------------------------------------------------------------------
+    @property
+    def round_trip(self) -> float:
+        """Seconds that the devices take there and back, as they state it now."""
+        return self.output_latency + self.input_latency
+
     @property
     def flags(self) -> int:
         """Dropouts that the device reported."""

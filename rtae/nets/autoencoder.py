@@ -4,6 +4,9 @@
 
 The analysis and synthesis filterbanks start as the best linear code of the latent's size (`rtae.nets.linear`), the
 last layer of either stack starts at zero: so training starts at what is linearly possible and adds what is not.
+The filterbanks are lapped: three frames long, without look-ahead. Fitted alone such a code has 0.31 dB (`small`) and
+0.21 dB (`tiny`) more SI-SDR than a block code; a frame of look-ahead would add 0.25 dB and 0.01 dB, not worth its
+latency (docs/measure_shortcut.py; models/README.md has the table).
 With `shortcut_frames=0` the stacks stand alone, as in the paper. In a variational autoencoder z is the mean of a normal
 distribution whose variance a second head gives: training draws from it, everything else uses the mean.
 
@@ -18,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rtae.nets.config import UPSAMPLING, Kind, Layer, NetConfig
-from rtae.nets.fixed import FixedUpsampling
+from rtae.nets.fixed import FixedUpsampling, PlacedUnpooling, max_places
 
 START_LOG_VARIANCE = -4.6  # a deviation of a tenth of the latents' own: 20 dB of room over the noise
 LOG_VARIANCE_RANGE = (-14.0, 6.0)
@@ -69,6 +72,17 @@ class Upsampling(nn.Module):
         return y[..., self.left : y.shape[-1] - self.right]
 
 
+def stride_of(module: nn.Module) -> int:
+    """Samples or frames that go in for one that comes out, or the reverse; 1 for what keeps the rate."""
+    if isinstance(module, Convolution | Upsampling):
+        return int(module.conv.stride[0])
+    if isinstance(module, FixedUpsampling):
+        return module.stride
+    if isinstance(module, nn.MaxPool1d | nn.AvgPool1d):
+        return int(module.stride[0] if isinstance(module.stride, tuple) else module.stride)
+    return 1
+
+
 def build_stack(inputs: int, layers: tuple[Layer, ...], config: NetConfig) -> nn.Sequential:
     """The layers of one stack; batch norm and activation after each layer with weights but the last."""
     modules: list[nn.Module] = []
@@ -79,8 +93,9 @@ def build_stack(inputs: int, layers: tuple[Layer, ...], config: NetConfig) -> nn
         if layer.kind == "avg_pool":
             modules.append(nn.AvgPool1d(layer.stride))
             continue
-        if layer.kind in ("unpool", "linear"):
-            modules.append(FixedUpsampling(inputs, layer, left_padding(layer, config.causal)))
+        if layer.kind in ("unpool", "place_unpool", "linear"):
+            fixed = PlacedUnpooling if layer.kind == "place_unpool" else FixedUpsampling
+            modules.append(fixed(inputs, layer, left_padding(layer, config.causal)))
             continue
         kind = Convolution if layer.kind == "conv" else Upsampling
         modules.append(kind(inputs, layer, config.causal))
@@ -107,6 +122,17 @@ class Encoder(nn.Module):
         z = self.stack(x)
         return z if self.analysis is None else z + self.analysis(x)
 
+    def placed(self, audio: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
+        """Latents, and where each max pool found what it kept, by the samples that one of its frames stands for."""
+        x = z = functional.pad(audio, (0, self.padding))
+        places, samples = {}, 1
+        for module in self.stack:
+            samples *= stride_of(module)
+            if isinstance(module, nn.MaxPool1d):
+                places[samples] = max_places(z, stride_of(module))
+            z = module(z)
+        return z if self.analysis is None else z + self.analysis(x), places
+
 
 class VariationalEncoder(Encoder):
     """Audio to the distributions of latents: `forward` gives their means."""
@@ -131,14 +157,24 @@ class Decoder(nn.Module):
 
     def __init__(self, config: NetConfig) -> None:
         super().__init__()
+        self.samples = config.stride
         self.stack = build_stack(config.latent_dim, config.decoder, config)
         bank = shortcut_layer("up", config)
         self.synthesis = Upsampling(config.latent_dim, bank, causal=True) if bank else None
 
-    def forward(self, z: Tensor) -> Tensor:
-        """(batch, latent_dim, frames) -> (batch, 1, frames * stride)."""
-        y = self.stack(z)
+    def forward(self, z: Tensor, places: dict[int, Tensor] | None = None) -> Tensor:
+        """(batch, latent_dim, frames) -> (batch, 1, frames * stride). places: see `Encoder.placed`."""
+        y = self.stack(z) if places is None else self.unpooled(z, places)
         return y if self.synthesis is None else y + self.synthesis(z)
+
+    def unpooled(self, z: Tensor, places: dict[int, Tensor]) -> Tensor:
+        """The stack, which puts each value where a max pool of its rate found one."""
+        y, samples = z, self.samples
+        for module in self.stack:
+            given = (places[samples][..., : y.shape[-1]],) if isinstance(module, PlacedUnpooling) else ()
+            y = module(y, *given)
+            samples //= stride_of(module)
+        return y
 
 
 class Autoencoder(nn.Module):
@@ -152,7 +188,8 @@ class Autoencoder(nn.Module):
 
     def forward(self, audio: Tensor) -> Tensor:
         """(batch, 1, samples) -> the same shape, reconstructed."""
-        return self.decoder(self.encoder(audio))[..., : audio.shape[-1]]
+        z, places = self.encoder.placed(audio) if self.config.placed else (self.encoder(audio), None)
+        return self.decoder(z, places)[..., : audio.shape[-1]]
 
     @torch.no_grad()
     def start_from_linear(self, basis: Tensor, deviation: Tensor | None = None) -> None:

@@ -7,8 +7,8 @@ from typing import Any, Literal, get_args
 
 from rtae.errors import ModelError
 
-Kind = Literal["conv", "max_pool", "avg_pool", "up", "unpool", "linear"]
-UPSAMPLING = ("up", "unpool", "linear")
+Kind = Literal["conv", "max_pool", "avg_pool", "up", "unpool", "place_unpool", "linear"]
+UPSAMPLING = ("up", "unpool", "place_unpool", "linear")
 SAMPLE_RATE = 22_050
 WINDOW = 110_250
 
@@ -18,7 +18,8 @@ class Layer:
     """One layer of the main path.
 
     kind: "conv" and "up" (a transposed convolution) carry weights; a pool's kernel is its stride, and so is that of
-        "unpool", which puts each value first among zeros; "linear" draws straight lines from each value to the next.
+        "unpool", which puts each value first among zeros; "place_unpool" puts it where the encoder's max pool of the
+        same rate found it, if it is told; "linear" draws straight lines from each value to the next.
     channels: output channels; 0 in a layer without weights, which keeps what it gets.
     """
 
@@ -72,6 +73,16 @@ class NetConfig:
                 raise ModelError(f"The strides of the {name} multiply to {product}, not to {self.stride}")
             if not stack or stack[-1].channels != last:
                 raise ModelError(f"The last layer of the {name} must have {last} output channels")
+        samples = self.stride
+        for layer in self.decoder:
+            if layer.kind == "place_unpool" and mirrored_pool(self.encoder, samples, layer.stride) is None:
+                raise ModelError(f"The encoder has no max pool of stride {layer.stride} at {samples} samples per frame")
+            samples //= layer.stride
+
+    @property
+    def placed(self) -> bool:
+        """Whether the decoder takes places from the encoder."""
+        return any(layer.kind == "place_unpool" for layer in self.decoder)
 
     def frames(self, samples: int) -> int:
         """Latent frames for so many samples.
@@ -89,6 +100,16 @@ class NetConfig:
             return cls(**{**values, **stacks})
         except (TypeError, KeyError) as error:
             raise ModelError(f"This is not the configuration of a network: {error}") from None
+
+
+def mirrored_pool(encoder: tuple[Layer, ...], samples: int, stride: int) -> int | None:
+    """Which layer of an encoder is the max pool of this stride whose frames have so many samples each; None if none."""
+    product = 1
+    for number, layer in enumerate(encoder):
+        product *= layer.stride
+        if layer.kind == "max_pool" and (product, layer.stride) == (samples, stride):
+            return number
+    return None
 
 
 def conv(channels: int, kernel: int, stride: int = 1) -> Layer:

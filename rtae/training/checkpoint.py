@@ -21,12 +21,18 @@ CHECKPOINT_FILE = "checkpoint.safetensors"
 FORMAT = 1
 
 
+def first_line(error: BaseException) -> str:
+    """What an exception says, without the details that torch puts below."""
+    return " ".join(str(error).split("\n")[:2]).strip()
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """Where a run stands.
 
     model: weights and buffers as they are trained; average: the same, averaged (what is exported); optimizer: Adam's
-    two moments per weight, named `moment.weight`; seconds: training time so far.
+    two moments per weight, named `moment.weight`; seconds: training time so far; earlier_steps, earlier_seconds: of the
+    runs that this one was started from, all together.
     """
 
     config: TrainConfig
@@ -35,16 +41,20 @@ class Checkpoint:
     model: dict[str, Tensor]
     average: dict[str, Tensor]
     optimizer: dict[str, Tensor]
+    earlier_steps: int = 0
+    earlier_seconds: float = 0.0
 
-    def save(self, folder: Path) -> None:
-        """Write `checkpoint.safetensors` and `config.json` into the folder of a run."""
+    def save(self, folder: Path, alone: bool = False) -> None:
+        """Write `checkpoint.safetensors` and, unless `alone`, `config.json` into the folder of a run."""
         groups = {"model": self.model, "average": self.average, "optimizer": self.optimizer}
         tensors = {f"{group}/{name}": t.contiguous() for group, named in groups.items() for name, t in named.items()}
         facts = {"format": FORMAT, "step": self.step, "seconds": self.seconds, "config": asdict(self.config)}
+        facts |= {"earlier_steps": self.earlier_steps, "earlier_seconds": self.earlier_seconds}
         beside = folder / (CHECKPOINT_FILE + ".part")
         save_file(tensors, beside, metadata={"rtae": json.dumps(facts)})
         beside.replace(folder / CHECKPOINT_FILE)
-        self.config.save(folder)
+        if not alone:
+            self.config.save(folder)
 
     @classmethod
     def load(cls, run: Path) -> Checkpoint:
@@ -62,9 +72,11 @@ class Checkpoint:
             if facts["format"] > FORMAT:
                 raise TrainingError(f"{path} was written by a later version of this program: update it")
             step, seconds = int(facts["step"]), float(facts["seconds"])
-            if step < 0 or not 0 <= seconds < math.inf:
+            earlier = int(facts.get("earlier_steps", 0)), float(facts.get("earlier_seconds", 0.0))
+            if min(step, earlier[0]) < 0 or not (0 <= seconds < math.inf and 0 <= earlier[1] < math.inf):
                 raise ValueError(f"it stands at step {step}, after {seconds} s")
-            return cls(TrainConfig.from_dict(facts["config"]), step, seconds, **groups)
+            config = TrainConfig.from_dict(facts["config"])
+            return cls(config, step, seconds, **groups, earlier_steps=earlier[0], earlier_seconds=earlier[1])
         except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
             if isinstance(error, TrainingError):
                 raise

@@ -16,6 +16,13 @@ LARGEST_BATCH = 1024
 LARGEST_CROP = 1 << 22
 
 
+def refuse_broken(rules: dict[str, bool]) -> None:
+    """Raise TrainingError for the first rule, in words, that does not hold."""
+    for rule, holds in rules.items():
+        if not holds:
+            raise TrainingError(f"This cannot be trained: {rule}")
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """One run.
@@ -78,9 +85,7 @@ class TrainConfig:
             "ema must lie in [0, 1)": 0 <= self.ema < 1,
             "validate_every must be at least 1": self.validate_every >= 1,
         }
-        for rule, holds in checks.items():
-            if not holds:
-                raise TrainingError(f"This cannot be trained: {rule}")
+        refuse_broken(checks)
 
     def continued(self, wanted: TrainConfig, named: set[str]) -> TrainConfig:
         """This configuration, to go on with: only the budget and the interval of validations may change.

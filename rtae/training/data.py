@@ -30,19 +30,25 @@ SCALE = 16_384  # of the 16-bit cache: 6 dB of headroom, since lossy files decod
 SILENCE_RMS = 10 ** (-60 / 20)
 BLOCK = 1 << 18
 HELD_OUT = 0.1
+DATA_FILE = "data.json"  # in the folder of a run: which songs it was trained on
 
 Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
 class Track:
-    """One file's audio, in the cache; rate is the file's own, model_rate that of the cache and of `samples`."""
+    """One file's audio, in the cache; rate is the file's own, model_rate that of the cache and of `samples`.
+
+    repaired: values of it that were not finite and were silenced; cut: it ends before its header says, or is damaged.
+    """
 
     path: Path
     rate: int
     model_rate: int
     samples: int
     cache: Path
+    repaired: int = 0
+    cut: bool = False
 
     def audio(self) -> NDArray[np.int16]:
         """All of it, (samples,), memory-mapped; divide by SCALE."""
@@ -53,21 +59,31 @@ class Track:
         return self.audio()[start : start + count].astype(np.float32) / SCALE
 
 
+def middle(track: Track, seconds: float) -> NDArray[np.float32]:
+    """Up to so many seconds around the middle of a track, (samples,)."""
+    most = round(seconds * track.model_rate)
+    return track.read(max(0, (track.samples - most) // 2), most)
+
+
 @dataclass
 class Survey:
-    """What a folder holds: the usable tracks, and why the others are not."""
+    """What a folder holds: the usable tracks, and why the others are not; rate: the model's, in Hz."""
 
     folder: Path
     tracks: list[Track] = field(default_factory=list)
     skipped: dict[Path, str] = field(default_factory=dict)
     repaired: int = 0
+    rate: int = 0
 
     @property
     def minutes(self) -> float:
         """Usable audio at the model's rate."""
         return sum(track.samples for track in self.tracks) / self.rate / 60
 
-    rate: int = 0
+    @property
+    def cut(self) -> list[Path]:
+        """Usable files of which a part is missing."""
+        return [track.path for track in self.tracks if track.cut]
 
     def rates(self) -> Counter[int]:
         """How many usable files have which rate, in Hz."""
@@ -79,8 +95,8 @@ def cache_folder() -> Path:
     return user_cache_path("rtae") / "audio"
 
 
-def decode(path: Path, rate: int, cache: Path) -> tuple[Track, int]:
-    """One file into the cache, if it is not there yet: the track, and how many broken samples were silenced.
+def decode(path: Path, rate: int, cache: Path) -> Track:
+    """One file into the cache, if it is not there yet.
 
     Raises AudioFileError where the file has nothing to give.
     """
@@ -89,13 +105,13 @@ def decode(path: Path, rate: int, cache: Path) -> tuple[Track, int]:
         key = f"{status.st_size}|{status.st_mtime_ns}|{rate}|{SCALE}|".encode() + os.fsencode(path.resolve())
         name = hashlib.sha256(key).hexdigest()[:32]
         try:
-            # How much was broken is part of the name, so that it is said again of a file that is decoded already.
+            # What is wrong with it is part of the name, so that it is said again of a file that is decoded already.
             target = next(iter(cache.glob(f"{name}-*.s16")), None)
             if target is None:
                 beside = cache / f"{name}.part{os.getpid()}"
                 try:
                     decode_into(reader, rate, beside)
-                    target = cache / f"{name}-{reader.repaired}.s16"
+                    target = cache / f"{name}-{reader.repaired}{'-cut' if reader.truncated else ''}.s16"
                     beside.replace(target)
                 finally:
                     beside.unlink(missing_ok=True)
@@ -104,7 +120,8 @@ def decode(path: Path, rate: int, cache: Path) -> tuple[Track, int]:
             if isinstance(error, AudioFileError):
                 raise
             raise TrainingError(f"The cache {cache} cannot be written: {error.strerror}; free or mend it") from None
-        return Track(path, reader.rate, rate, samples, target), int(target.stem.split("-")[1])
+        _, repaired, *cut = target.stem.split("-")
+        return Track(path, reader.rate, rate, samples, target, int(repaired), bool(cut))
 
 
 def decode_into(reader: AudioReader, rate: int, target: Path) -> None:
@@ -141,11 +158,11 @@ def survey(folder: Path, rate: int, shortest: int, progress: Progress | None = N
         if progress is not None:
             progress(number, len(found), path.name)
         try:
-            track, repaired = decode(path, rate, cache)
+            track = decode(path, rate, cache)
         except AudioFileError as error:
             result.skipped[path] = str(error)
             continue
-        result.repaired += repaired
+        result.repaired += track.repaired
         reason = unusable(track, shortest, rate)
         if reason:
             result.skipped[path] = reason

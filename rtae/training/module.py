@@ -15,18 +15,14 @@ from torch import Tensor, nn
 
 from rtae.errors import TrainingError
 from rtae.nets.autoencoder import Autoencoder
-from rtae.training.checkpoint import Checkpoint
+from rtae.training.checkpoint import Checkpoint, first_line
 from rtae.training.config import TrainConfig
 from rtae.training.losses import TrainingLoss, quality, spectral_distance
 from rtae.training.variational import LatentFigures, divergence, draw, kl_weight
+from rtae.training.watch import LossWatch
 
 FINAL_RATE = 0.05
 MOMENTS = ("exp_avg", "exp_avg_sq")
-
-
-def first_line(error: BaseException) -> str:
-    """What an exception says, without the details that torch puts below."""
-    return " ".join(str(error).split("\n")[:2]).strip()
 
 
 @dataclass(frozen=True)
@@ -55,10 +51,12 @@ class TrainingModule(lightning.LightningModule):
         self.distance = spectral_distance()
         self.step = 0
         self.seconds = 0.0
+        self.earlier = (0, 0.0)  # steps and seconds of the runs that this one was started from
         self.started = monotonic()
         self.moments: dict[str, Tensor] = {}
         self.losses: list[float] = []
         self.parts: list[tuple[float, float]] = []  # of a variational network's losses: reconstruction, KL divergence
+        self.watch = LossWatch()
         self.latents = LatentFigures()
         self.results: list[TrackQuality] = []
 
@@ -87,6 +85,7 @@ class TrainingModule(lightning.LightningModule):
                     raise TrainingError(f"The checkpoint has no {moment} that fits {name}; train again")
         self.average = {name: value.clone() for name, value in checkpoint.average.items()}
         self.step, self.seconds, self.moments = checkpoint.step, checkpoint.seconds, checkpoint.optimizer
+        self.earlier = checkpoint.earlier_steps, checkpoint.earlier_seconds
 
     def checkpoint(self) -> Checkpoint:
         """Where the training stands now."""
@@ -96,7 +95,7 @@ class TrainingModule(lightning.LightningModule):
         for name, weight in self.net.named_parameters():
             state = optimizer.state.get(weight, {})  # type: ignore[union-attr]
             moments.update({f"{moment}.{name}": state[moment] for moment in MOMENTS if moment in state})
-        return Checkpoint(self.config, self.step, self.elapsed(), model, dict(self.average), moments)
+        return Checkpoint(self.config, self.step, self.elapsed(), model, dict(self.average), moments, *self.earlier)
 
     # -- a training step ---------------------------------------------------------------------------------------------
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -106,7 +105,7 @@ class TrainingModule(lightning.LightningModule):
         fast = [w for name, w in self.net.named_parameters() if not name.startswith(banks)]
         groups = [{"params": fast, "factor": 1.0}, {"params": slow, "factor": self.config.shortcut_rate}]
         optimizer = torch.optim.Adam(
-            [g for g in groups if g["params"]], lr=self.config.learning_rate, betas=(0.9, 0.99)
+            [g for g in groups if g["params"]], lr=self.config.learning_rate, betas=(0.9, 0.99), fused=True
         )
         if self.moments:
             for name, weight in self.net.named_parameters():
@@ -134,7 +133,7 @@ class TrainingModule(lightning.LightningModule):
                     module.eval()
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
-        """(batch, 1, crop) -> the loss. Raises TrainingError where it is not a number."""
+        """(batch, 1, crop) -> the loss. Raises TrainingError where it is not a number, or runs away."""
         loss = self.variational_loss(batch) if self.config.net.variational else self.loss(self.net(batch), batch)
         if not torch.isfinite(loss):
             raise TrainingError(
@@ -142,7 +141,18 @@ class TrainingModule(lightning.LightningModule):
                 f"start again with a lower --learning-rate than {self.config.learning_rate:g}"
             )
         self.losses.append(float(loss.detach()))
+        self.watch_loss(batch)
         return loss
+
+    def watch_loss(self, batch: Tensor) -> None:
+        """Raise TrainingError where the loss has risen far above what it was. Of variational networks, a part of it."""
+        silence = float(self.loss(torch.zeros_like(batch), batch)) if self.watch.asks else None
+        self.watch.add(self.parts[-1][0] if self.config.net.variational else self.losses[-1], silence)
+        if self.watch.diverged:
+            raise TrainingError(
+                f"The loss has risen from {self.watch.start:.3g} to {self.watch.now:.3g} by step {self.step}: this "
+                f"training diverges. Start again with a lower --learning-rate than {self.config.learning_rate:g}"
+            )
 
     def variational_loss(self, batch: Tensor) -> Tensor:
         """Reconstruction from a draw, and the weighted KL divergence, summed over dimensions and averaged over time."""

@@ -29,8 +29,8 @@ from torch import Tensor, nn
 from rtae.errors import TrainingError
 from rtae.prior import REACH
 from rtae.runtime import OnnxModel
-from rtae.training.data import Track
-from rtae.training.run import middle
+from rtae.training.config import refuse_broken
+from rtae.training.data import Track, middle
 
 FloatArray = NDArray[np.float32]
 FloatArray64 = NDArray[np.float64]
@@ -77,9 +77,7 @@ class PriorConfig:
             "learning_rate must lie in (0, 1)": 0 < self.learning_rate < 1,
             "seed must lie in [0, 2^32)": 0 <= self.seed < 2**32,
         }
-        for rule, holds in checks.items():
-            if not holds:
-                raise TrainingError(f"This prior cannot be trained: {rule}")
+        refuse_broken(checks)
 
 
 def latents_of(

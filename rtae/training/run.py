@@ -21,7 +21,6 @@ import lightning
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -32,7 +31,7 @@ from rtae.nets.linear import LinearCode
 from rtae.spec import LINEAR_FILE
 from rtae.training.checkpoint import CHECKPOINT_FILE, Checkpoint
 from rtae.training.config import TrainConfig
-from rtae.training.data import Crops, Survey, Track, split, survey
+from rtae.training.data import DATA_FILE, Crops, Survey, Track, middle, split, survey
 from rtae.training.module import TrainingModule
 from rtae.training.variational import kl_weight
 
@@ -42,7 +41,6 @@ FIT_SECONDS = 30
 PREVIEWS = 2
 SAVE_SECONDS = 60.0
 PROGRESS_SECONDS = 0.5
-DATA_FILE = "data.json"
 METRICS_FILE = "metrics.csv"
 PROGRESS_FILE = "progress.json"
 COLUMNS = ("step", "seconds", "loss", "si_sdr_db", "mr_stft", "learning_rate", "steps_per_second")
@@ -60,12 +58,6 @@ class Report:
     si_sdr: float | None = None
     mr_stft: float | None = None
     warning: str = ""
-
-
-def middle(track: Track, seconds: float) -> NDArray[np.float32]:
-    """Up to so many seconds around the middle of a track, (samples,)."""
-    most = round(seconds * track.model_rate)
-    return track.read(max(0, (track.samples - most) // 2), most)
 
 
 def variational_columns(module: TrainingModule) -> dict[str, float]:
@@ -341,6 +333,8 @@ def train(
     if start is not None:
         start_from(net, start)
     module = TrainingModule(config, net)
+    if start is not None:
+        module.earlier = (start.earlier_steps + start.step, start.earlier_seconds + start.seconds)
     if checkpoint is not None:
         module.resume(checkpoint)
     if module.progress() >= 1:

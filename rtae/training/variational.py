@@ -44,6 +44,17 @@ def kl_weight(config: TrainConfig, progress: float) -> float:
     return float(config.kl_weight * FIRST_WEIGHT ** (1 - done))
 
 
+def warning(kl: FloatArray) -> str:
+    """A sentence where too many dimensions carry next to nothing, or nothing. kl: nats per frame of each dimension."""
+    faint = int((kl < FAINT_NATS).sum())
+    if faint <= FAINT_SHARE * len(kl):
+        return ""
+    return (
+        f"{faint} of {len(kl)} latent dimensions carry less than {FAINT_NATS} nats, which is how a collapse "
+        "begins: start again with a lower --kl-weight if there are more at the next validation"
+    )
+
+
 @dataclass
 class LatentFigures:
     """Statistics of the distributions of latents over held-out music, dimension by dimension."""
@@ -87,13 +98,7 @@ class LatentFigures:
 
     def warning(self) -> str:
         """A sentence where dimensions are about to be ignored, which is how a collapse begins; or nothing."""
-        faint = int((self.kl < FAINT_NATS).sum())
-        if faint <= FAINT_SHARE * len(self.kl):
-            return ""
-        return (
-            f"{faint} of {len(self.kl)} latent dimensions carry less than {FAINT_NATS} nats, which is how a collapse "
-            "begins: start again with a lower --kl-weight if there are more at the next validation"
-        )
+        return warning(self.kl)
 
     def columns(self) -> dict[str, float]:
         """The figures by the names of their columns in metrics.csv."""
