@@ -21,6 +21,7 @@ from PySide6.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from shiboken6 import isValid
 
 from rtae.audio.stream import lasting_name
 from rtae.setup import MODES, Setup
@@ -99,7 +100,9 @@ class DeviceDialog(QDialog):
         self.controller.ask("devices", done=self.fill)
 
     def fill(self, found: list[Any]) -> None:
-        """Devices to choose from."""
+        """Devices to choose from; they may be known only after the dialog was closed."""
+        if not isValid(self):
+            return
         setup = self.controller.setup
         for box, kind, chosen in ((self.output, "output", setup.output), (self.input, "input", setup.input)):
             box.clear()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PySide6.QtCore import QByteArray, Qt, QTimer
 from PySide6.QtGui import QAction, QCloseEvent, QDragEnterEvent, QDropEvent, QKeySequence, QResizeEvent, QShowEvent
-from PySide6.QtWidgets import QDockWidget, QFileDialog, QInputDialog, QMainWindow, QMenu, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QDockWidget, QFileDialog, QInputDialog, QMainWindow, QMenu, QVBoxLayout, QWidget
 
 from rtae.demo import DEMO_PATH
 from rtae.setup import MICROPHONE, SOURCES
@@ -302,13 +302,13 @@ class MainWindow(QMainWindow):
         """The sound device."""
         from .dialogs import DeviceDialog
 
-        DeviceDialog(self.controller, self).exec()
+        show(DeviceDialog(self.controller, self))
 
     def show_keys(self) -> None:
         """The sheet of keys."""
         from .dialogs import KeysDialog
 
-        KeysDialog(self.keys, self).exec()
+        show(KeysDialog(self.keys, self))
 
     def choose_osc(self) -> None:
         """The port."""
@@ -378,6 +378,15 @@ class MainWindow(QMainWindow):
         else:
             self.controller.notice.emit(f"{path} is a folder and no model; drop a song, or a model's folder", True)
 
+    def focusNextPrevChild(self, forward: bool) -> bool:
+        """Tab leaves out what lies behind another dock: Qt has it for visible."""
+        while moved := super().focusNextPrevChild(forward):
+            focus = self.focusWidget()
+            behind = [dock for dock in self.docks.values() if dock.visibleRegion().isEmpty()]
+            if not any(dock.isAncestorOf(focus) for dock in behind):
+                break
+        return moved
+
     def _restore(self) -> None:
         for key, restore in (("geometry", self.restoreGeometry), ("state", self.restoreState)):
             value = self.controller.settings.value(key)
@@ -415,6 +424,12 @@ class MainWindow(QMainWindow):
         self.transport.close_tasks()
         self.controller.close()
         super().closeEvent(event)
+
+
+def show(dialog: QDialog) -> None:
+    """Until it is closed; nothing of it is left then."""
+    dialog.exec()
+    dialog.deleteLater()
 
 
 def with_suffix(name: str, suffix: str) -> str:

@@ -26,6 +26,7 @@ from rtae.audio.device import devices
 from rtae.audio.recorder import Recorder
 from rtae.errors import ParameterError, RtaeError
 from rtae.measuring import measure, respond
+from rtae.performance import Log
 from rtae.performance import save as save_performance
 from rtae.runtime import OnnxModel
 from rtae.setup import HUNG, MICROPHONE, SOURCES, Setup
@@ -177,16 +178,16 @@ class Server(Upkeep):
         if setup.source in SOURCES:
             raise ParameterError("A performance needs a song: open one; what a microphone hears cannot be replayed")
         session.begin_performance()
-        self.performed, self.told = setup, False
+        self.performed, self.performer, self.told = setup, session, False
 
     def stop_performing(self, path: str) -> float:
         """Write the performance to a file; answers with its seconds. Raises PresetError."""
-        session, _ = self.ready()
+        session, setup = self.performer, self.performed
+        if session is None or setup is None:
+            raise ParameterError("No performance is being recorded; begin one first")
         with session.lock:
             session.end_performance()
-        if session.performed is None or self.performed is None:
-            raise ParameterError("No performance is being recorded; begin one first")
-        (log, length), setup = session.performed, self.performed
+            log, length = session.performed or (Log(), 0)
         done = log.finish(
             length,
             song=setup.source,
@@ -200,7 +201,7 @@ class Server(Upkeep):
             second_start_seconds=session.starts[1],
         )
         save_performance(Path(path), done)
-        session.performed = None  # only now: what could not be saved can be saved elsewhere
+        self.performed = self.performer = None  # only now: what could not be saved can be saved elsewhere
         self.told = True
         return length / session.rate
 

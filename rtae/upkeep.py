@@ -63,7 +63,8 @@ class Upkeep:
         self.broken: Source | None = None  # a song of which was said that it ended too early
         self.delays_at = self.reopen_at = 0.0
         self.forget_delays()
-        self.performed: Setup | None = None  # what a performance is played on
+        self.performed: Setup | None = None  # what a performance is played on, and by which session: it may outlive it
+        self.performer: Session | None = None
         self.told = True  # that it ended by itself
         self.tap: Callable[[FloatArray, FloatArray | None], None] | None = None  # hears, and adds to, what is played
         self.stopping = threading.Event()
@@ -154,6 +155,9 @@ class Upkeep:
     def drop_session(self) -> None:
         """Let go of everything that is open; a recording is kept, to go on with whatever is opened next."""
         session, self.session = self.session, None
+        if session is not None:
+            with session.lock:
+                session.end_performance()
         if session is not None and session.recorder is not None:
             with session.lock:
                 if session.open > 0:
@@ -186,7 +190,7 @@ class Upkeep:
         elif session is not None and session.first is not self.broken and trouble_of(session.first):
             self.broken = session.first
             self.notify(trouble_of(session.first))
-        elif session is not None and session.performed is not None and not self.told:
+        elif self.performer is not None and self.performer.performed is not None and not self.told:
             self.told = True
             self.notify("The performance ended here, where the song was left; what was played until then can be saved")
         elif session is not None and session.guard is not None and session.guard.count > self.ducked:

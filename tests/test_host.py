@@ -17,7 +17,7 @@ from rtae.audio.file import read_audio
 from rtae.audio.output import AudioWriter
 from rtae.client import Client
 from rtae.engine import Engine
-from rtae.errors import AudioFileError, DeviceError, ModelError, ParameterError
+from rtae.errors import AudioFileError, DeviceError, ModelError, ParameterError, PresetError
 from rtae.models.catalogue import shipped_folder
 from rtae.nets.config import SMALL
 from rtae.params import Snapshot
@@ -307,6 +307,22 @@ def test_a_performance_is_rendered_as_it_was_heard(client, setup, folder, tmp_pa
     part = heard[:, fade : -2 * fade]
     assert np.abs(part - rendered[:, offset + fade : offset + fade + part.shape[1]]).max() <= PCM_STEP
     assert part.shape[1] > 0.9 * RATE
+
+
+def test_a_performance_outlives_its_device(client, setup, tmp_path, heard):
+    client.configure(replace(setup, playing=True))
+    client.perform()
+    client.set(QUIET.replace(noise_amount=0.5))
+    wait_for(lambda: client.status().position > 0.5)
+    client.configure(replace(setup, block=256))
+    wait_for(lambda: any("The performance ended here" in text for text in heard))
+    with pytest.raises(PresetError, match="no folder"):
+        client.stop_performing(str(tmp_path / "no folder" / "played.json"))
+    assert client.stop_performing(str(tmp_path / "played.json")) > 0.5
+    played = load_performance(tmp_path / "played.json")
+    assert (played.rate, played.events[-1][1]["noise_amount"]) == (RATE, 0.5)
+    with pytest.raises(ParameterError, match="begin one first"):
+        client.stop_performing(str(tmp_path / "again.json"))
 
 
 def test_a_performance_needs_a_song(client, setup):

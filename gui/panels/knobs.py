@@ -64,6 +64,7 @@ class KnobsPanel(QWidget):
             button.setProperty("role", "slim")
         self._lay_out()
         self._connect()
+        self.place = 0  # in the list, of the preset that was chosen last
         self.loading = False  # a preset moves the knobs, and nobody else
         self.preset.setPlaceholderText(CHANGED)
         self.list_presets()
@@ -157,7 +158,8 @@ class KnobsPanel(QWidget):
             self.preset.addItem(entry.preset.name, entry.preset.name)
             tip = entry.preset.description
             self.preset.setItemData(self.preset.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
-        self.preset.setCurrentIndex(max(0, self.preset.findData(current)))
+        self.place = max(0, self.preset.findData(current))
+        self.preset.setCurrentIndex(self.place)
         for problem in problems:
             self.controller.notice.emit(problem, True)
 
@@ -172,12 +174,12 @@ class KnobsPanel(QWidget):
         else:
             self.controller.knobs.load(Snapshot())
         self.loading = False
-        self.preset.setCurrentIndex(max(0, self.preset.findData(name)))
+        self.place = max(0, self.preset.findData(name))
+        self.preset.setCurrentIndex(self.place)
 
     def step(self, step: int) -> None:
-        """The next or previous preset."""
-        place = (self.preset.currentIndex() + step) % self.preset.count()
-        self.choose(self.preset.itemData(place))
+        """The next or previous preset, from the one that was chosen last."""
+        self.choose(self.preset.itemData((self.place + step) % self.preset.count()))
 
     def _save(self) -> None:
         name, good = QInputDialog.getText(self, "Save a preset", "Name:")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from PySide6.QtCore import QRect, QSize, Qt
 from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPaintEvent, QResizeEvent
-from PySide6.QtWidgets import QAbstractButton, QHBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from ..theme import DIM, DRY, LINE, SPACE, TEXT, WET
+from ..widgets.buttons import EnterButton
 from .envelope import FloatArray, newest
 from .picture import MINUS, Picture, draw_wave, label_font
 
@@ -15,7 +16,7 @@ SWITCHES = (("input", DRY, "Show what goes in"), ("output", WET, "Show what come
 SQUARE = 9  # pixels of a colour in the legend
 
 
-class LegendSwitch(QAbstractButton):
+class LegendSwitch(EnterButton):
     """A word with its colour: a full square shows the wave, an empty one hides it."""
 
     def __init__(self, text: str, color: str, tip: str, parent: QWidget) -> None:

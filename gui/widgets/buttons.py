@@ -26,7 +26,18 @@ GRID = 24  # icons are drawn on a grid of 24 x 24, with a margin of about 4
 SIDE = 34  # of a button, in pixels
 
 
-class IconButton(QAbstractButton):
+class EnterButton(QAbstractButton):
+    """A button that Enter presses, as Space plays the song in the whole window."""
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Space as well, where it is no shortcut."""
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and not event.isAutoRepeat():
+            self.click()
+        else:
+            super().keyPressEvent(event)
+
+
+class IconButton(EnterButton):
     """A square button with an icon.
 
     name: of the icon, a key of ICONS. label: for the tool tip and screen readers. keys: shown in the tool tip; the
@@ -64,13 +75,6 @@ class IconButton(QAbstractButton):
     def sizeHint(self) -> QSize:
         """Square."""
         return QSize(SIDE, SIDE)
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Enter presses it, as Space plays the song in the whole window."""
-        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and not event.isAutoRepeat():
-            self.click()
-        else:
-            super().keyPressEvent(event)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """The body, then the icon."""
