@@ -75,15 +75,12 @@ def start(job, places, name="mine", **more):
 
 # -- a training from start to end --------------------------------------------------------------------------------------
 def test_the_names_are_those_of_the_training():
-    from rtae.cli import train as command
-    from rtae.export import exporter
-    from rtae.models import catalogue
+    from rtae.cli_train import train as command
     from rtae.training import checkpoint, run
 
     assert job_files.METRICS_FILE == run.METRICS_FILE
     assert job_files.PROGRESS_FILE == run.PROGRESS_FILE
     assert job_files.CHECKPOINT_FILE == checkpoint.CHECKPOINT_FILE
-    assert catalogue.NAME == exporter.NAME
     assert {"folder", "out", "minutes", "threads", "start", "resume"} <= command.__annotations__.keys()
 
 
