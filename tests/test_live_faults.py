@@ -171,16 +171,20 @@ def test_a_microphone_that_fell_behind_is_opened_again(client, folder, heard):
     behind = []
 
     def total():
-        facts = client.facts()
+        """Seconds; none while the device counts as gone, as it may after a stall on a busy machine."""
+        try:
+            facts = client.facts()
+        except DeviceError:
+            return 0.0
         return sum(facts["latency"].values()) / facts["rate"]
 
     def again():
         return said(heard, "fell", "behind when it ran dry; it is opened again")
 
     def stalled():
-        """Longer than any buffer lasts, until the delay has grown."""
+        """Longer than the device's buffer lasts, until the delay has grown."""
         os.kill(pid, signal.SIGSTOP)
-        time.sleep(0.35)
+        time.sleep(0.25)
         os.kill(pid, signal.SIGCONT)
         time.sleep(0.7)
         behind.append(total())
@@ -191,7 +195,7 @@ def test_a_microphone_that_fell_behind_is_opened_again(client, folder, heard):
     behind.append(total())
     wait_for(stalled)
     wait_for(again)
-    wait_for(lambda: total() < max(behind) - 0.05)
+    wait_for(lambda: 0 < total() < max(behind) - 0.05)
     assert client.facts()["pid"] == pid
     assert client.restarts == 0
 
