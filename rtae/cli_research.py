@@ -125,8 +125,6 @@ def carried(
     json: Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")] = None,
 ) -> None:
     """Measure what each latent dimension of a variational model carries, and whether it has collapsed."""
-    from rtae.cli import require_extra
-
     require_extra("train", "torch", "lightning", "auraloss", "torchmetrics", "safetensors")
     from rtae.show_comparisons import showing_carried
 

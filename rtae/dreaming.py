@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,9 +43,10 @@ def training_prior(
     if prior is not None and prior.encoder != encoder:
         raise TrainingError(f"The prior in {out} is of another model than {model}; choose another --out")
     if prior is not None:
-        prior.config = config if config.minutes > prior.config.minutes else prior.config
+        longer = max(config.minutes, prior.config.minutes)
+        prior.config = prior.net.config = replace(prior.config, minutes=longer, pulse=config.pulse, depth=config.depth)
     torch.set_num_threads(1)
-    shortest = (config.order + config.stretch + 1) * runtime.spec.stride
+    shortest = (config.context + config.stretch + 1) * runtime.spec.stride
     material = survey_folder(folder, runtime.spec.sample_rate, shortest)
     others = survey_folder(held_out, runtime.spec.sample_rate, shortest) if held_out else None
     tracks, held = (material.tracks, others.tracks) if others else split(material.tracks, folder)
@@ -116,7 +117,10 @@ def prior_table(model: str, on: Path, clips: int, seed: int, temperature: float,
     table = Table("what sounds", "clips", *STATISTICS, title=f"distance to music, in its standard deviations: {model}")
     for name, row in done.distances.items():
         table.add_row(escape(name), str(done.clips[name]), *(f"{row[kind]:.2f}" for kind in STATISTICS))
-    table.add_row("network nearer than independent", "", *(f"{done.nearer[kind]:.1f} x" for kind in STATISTICS))
+    for name, ratios in (("network nearer than independent", done.nearer), ("in the worst set of seeds", done.least)):
+        table.add_row(name, "", *(f"{ratios[kind]:.2f} x" for kind in STATISTICS))
     show.console.print(table)
+    speeds = ", ".join(f"{kind} {speed:.0f}" for kind, speed in done.speed.items())
+    say(f"All at temperature {temperature:g}. Seconds of sound for a second of one processor core, decoded: {speeds}")
     if target is not None:
         write_json(target, asdict(done) | {"model": model, "seed": seed, "temperature": temperature})

@@ -26,11 +26,13 @@ from rtae.runtime import open_session, read_checked, run_session
 from rtae.spec import ENCODER_FILE, PRIOR_FILE, PRIOR_NETWORK_FILE, ModelSpec, floats, is_whole
 
 FloatArray = NDArray[np.float32]
-FORMAT = 1
+FORMAT = 2  # 1 had no context, which is the order then
 MOST_BYTES = 16 << 20
 LONGEST_ORDER = 512
+LONGEST_CONTEXT = 4096
 LARGEST_STATE = 4096
 MOST_PARTS = 64
+HEARD_FRAMES = 256  # through which a state is taken; it forgets what was before, and a live dream must not wait for it
 REACH = 12.0  # standard deviations: latents are kept within
 DREAM_KEY = 3 << 48  # see the keys in rtae.effects
 
@@ -41,7 +43,8 @@ class PriorSpec:
 
     mean: (latent_dim,) of the latents of the training songs. coefficients: (order, latent_dim, latent_dim), of an
     autoregression: the first one is that of the latest frame. innovation: (latent_dim, latent_dim), the lower triangle
-    L of what it cannot foresee, whose covariance is L L'. state, parts: the network's size, and how many normal
+    L of what it cannot foresee, whose covariance is L L'. context: frames of the past that the network looks at, the
+    order or more; 0 stands for the order. state, parts: the network's size, and how many normal
     distributions its output is a mixture of. encoder: SHA-256 of the encoder whose latents these are. figures: of the
     training; nothing depends on them.
     """
@@ -54,13 +57,19 @@ class PriorSpec:
     parts: int
     encoder: str
     files: dict[str, str]
+    context: int = 0
     format: int = FORMAT
     figures: dict[str, Any] = field(default_factory=dict)
 
     @property
     def order(self) -> int:
-        """Frames of the past that it looks at."""
+        """Frames of the past that the autoregression looks at."""
         return len(self.coefficients)
+
+    @property
+    def memory(self) -> int:
+        """Frames of the past that are kept."""
+        return self.context or self.order
 
     @classmethod
     def from_json(cls, text: str, where: str) -> PriorSpec:
@@ -88,6 +97,8 @@ class PriorSpec:
             raise ValueError("latent_dim, state or parts is out of range")
         if not 1 <= self.order <= LONGEST_ORDER:
             raise ValueError(f"its order must lie in 1 to {LONGEST_ORDER}")
+        if not is_whole(self.context) or (self.context and not self.order <= self.context <= LONGEST_CONTEXT):
+            raise ValueError(f"its context must be 0, or lie in its order to {LONGEST_CONTEXT}")
         squares = (self.innovation, *self.coefficients)
         if len(self.mean) != self.latent_dim or any(
             len(rows) != self.latent_dim or any(len(row) != self.latent_dim for row in rows) for rows in squares
@@ -115,7 +126,7 @@ def rows_of(table: object, key: str) -> tuple[tuple[float, ...], ...]:
 class Prior:
     """Makes latents up, one frame after another.
 
-    past: (order, latent_dim), the latest frame last; what it starts from, and where it is.
+    past: (memory, latent_dim), the latest frame last; what it starts from, and where it is.
     """
 
     def __init__(self, spec: PriorSpec) -> None:
@@ -125,11 +136,11 @@ class Prior:
 
     def restart(self) -> None:
         """Nothing has sounded yet: all that is past is the mean, and a state of zeros."""
-        self.past: FloatArray = np.repeat(self.mean[None], self.spec.order, axis=0)
+        self.past: FloatArray = np.repeat(self.mean[None], self.spec.memory, axis=0)
 
     def listen(self, z: FloatArray) -> None:
         """Go on behind these latents, (latent_dim, frames)."""
-        self.past = np.concatenate([self.past, z.T.astype(np.float32)])[-self.spec.order :]
+        self.past = np.concatenate([self.past, z.T.astype(np.float32)])[-self.spec.memory :]
 
     def draw(self, random: NDArray[np.float64], temperature: float) -> FloatArray:
         """The next latent, (latent_dim,). random: `randoms` values in [-1, 1)."""
@@ -165,7 +176,7 @@ class Gaussian(Prior):
 
     def draw(self, random: NDArray[np.float64], temperature: float) -> FloatArray:
         """See `Prior`."""
-        foreseen = (self.past - self.mean).reshape(-1) @ self.weights
+        foreseen = (self.past[-self.spec.order :] - self.mean).reshape(-1) @ self.weights
         z = foreseen + temperature * (self.triangle @ normal(random))
         made: FloatArray = np.asarray(self.mean + np.clip(z, -REACH, REACH), np.float32)
         self.past = np.concatenate([self.past[1:], made[None]])
@@ -179,7 +190,9 @@ class Network(Prior):
         self.session, self.where = open_session(content, where), where
         super().__init__(spec)
         for _ in range(2):
-            self.draw(np.zeros(self.randoms), 1.0)
+            z = self.draw(np.zeros(self.randoms), 1.0)
+        if z.shape != (spec.latent_dim,) or self.past.shape != (spec.memory, spec.latent_dim):
+            raise ModelError(f"{where} does not belong to its {PRIOR_FILE}; train or copy it again")
         self.restart()
 
     def restart(self) -> None:
@@ -208,9 +221,11 @@ class Network(Prior):
         return np.asarray(z[0], np.float32)
 
     def listen(self, z: FloatArray) -> None:
-        """See `Prior`. The state hears each frame as it would hear its own."""
+        """See `Prior`. The state hears each of the latest frames as it would hear its own."""
         silent = np.zeros(self.spec.parts, np.float32), np.zeros(self.spec.latent_dim, np.float32)
-        for frame in z.T.astype(np.float32):
+        latest = max(0, z.shape[1] - HEARD_FRAMES)
+        super().listen(z[:, :latest])
+        for frame in z[:, latest:].T.astype(np.float32):
             self.step(*silent, 0.0)
             self.past[-1] = frame
 

@@ -31,7 +31,7 @@ from rtae.source import Generator, Source, to_channels
 FloatArray = NDArray[np.float32]
 GATE_SECONDS = 0.01
 TONE_SECONDS = 1.5
-HEARD_SECONDS = 2.0  # of what sounded that a dream goes on behind
+HEARD_SECONDS = 4.0  # of what sounded that a dream goes on behind
 BLOCK = 512
 LOAD_SMOOTHING = 0.05
 

@@ -14,8 +14,9 @@ from rich.table import Table
 
 from rtae import show
 from rtae.errors import RtaeError
-from rtae.show import bar, check_json, say, survey_folder, write_json
+from rtae.show import bar, check_json, say, write_json
 from rtae.show_research import prepare_folder, write_sound
+from rtae.show_training import survey_folder
 
 if TYPE_CHECKING:
     from rtae.training.config import TrainConfig

@@ -8,10 +8,11 @@ of a kind; 0 would be the same distribution. Two sets of real music are not at 0
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from time import process_time
 
 import numpy as np
 import soxr
@@ -28,6 +29,9 @@ Array = NDArray[np.float64]
 CLIP_SECONDS = 5
 PER_SONG = 4
 WARM_SECONDS = 5.0  # of each dream, which are not measured
+SEEDS = 1 << 16
+MOST_NOISE = 20  # clips of white noise, which are all alike
+REPEATS = 3  # sets of dreams, of other seeds
 FFT, HOP, BANDS = 1024, 256, 40
 LOUDNESS = 0.1  # RMS that every clip is brought to
 QUIET = 1e-3  # RMS of clips that are left out
@@ -124,12 +128,16 @@ def wasserstein(first: Array, second: Array) -> Array:
 class Comparison:
     """clips: how many were measured, by system; distances: to the reference, by system and statistic.
 
-    nearer: by statistic, how many times nearer to music the network's samples are than independent values.
+    Dreams are measured in REPEATS sets of other seeds; their distances are the means. nearer: by statistic, how many
+    times nearer to music the network's samples are than independent values; least: the same in the set where it is
+    least. speed: by prior, seconds of sound for each second of one processor core, decoded.
     """
 
     clips: dict[str, int]
     distances: dict[str, dict[str, float]]
     nearer: dict[str, float]
+    least: dict[str, float]
+    speed: dict[str, float]
 
 
 def music_clips(paths: Sequence[Path], rate: int, most: int) -> list[FloatArray]:
@@ -152,17 +160,19 @@ def music_clips(paths: Sequence[Path], rate: int, most: int) -> list[FloatArray]
 
 def dream_clips(
     model: OnnxModel, folder: Path, kind: str, count: int, temperature: float, seed: int
-) -> list[FloatArray]:
-    """Clips of what a prior makes up, a few of each seed."""
-    rate, clips = model.spec.sample_rate, []
+) -> tuple[list[FloatArray], float]:
+    """Clips of what a prior makes up, a few of each seed, and how many seconds were made for them."""
+    rate, made = model.spec.sample_rate, 0
+    clips: list[FloatArray] = []
     length, warm = CLIP_SECONDS * rate, round(WARM_SECONDS * rate)
     frames = -(-(warm + PER_SONG * length) // model.spec.stride)
     prior = load(kind, folder, model.spec)
     while len(clips) < count:
         audio = np.concatenate(list(decoded(model, Dream(prior), frames, temperature, seed)), axis=1)[0, warm:]
+        made += warm + len(audio)
         clips += [audio[i * length : (i + 1) * length] for i in range(PER_SONG)]
-        seed += 1
-    return clips[:count]
+        seed = (seed + 1) % SEEDS
+    return clips[:count], made / rate
 
 
 def compare(
@@ -185,19 +195,41 @@ def compare(
             f"{songs} has too few songs of {CLIP_SECONDS} s that are not silent: give a folder of at least two"
         )
 
-    def systems() -> Iterator[tuple[str, list[FloatArray]]]:
-        yield OTHER, others
-        yield THROUGH, [model.decode(model.encode(clip[None]))[0, : len(clip)] for clip in others]
-        for kind in reversed(KINDS):
-            yield kind, dream_clips(model, folder, kind, count, temperature if kind == "network" else 1.0, seed)
+    def through() -> list[FloatArray]:
+        return [model.decode(model.encode(clip[None]))[0, : len(clip)] for clip in others]
+
+    def noise() -> list[FloatArray]:
         rng = np.random.default_rng(seed)
-        yield NOISE, [rng.standard_normal(CLIP_SECONDS * rate).astype(np.float32) for _ in range(min(count, 20))]
+        return [rng.standard_normal(CLIP_SECONDS * rate).astype(np.float32) for _ in range(min(count, MOST_NOISE))]
 
     reference = [describe(clip, rate) for clip in music]
-    counts, found = {REFERENCE: len(music)}, {}
-    for name, clips in systems():
+    counts, found, speed = {REFERENCE: len(music)}, {}, {}
+
+    def measured(name: str, clips: list[FloatArray]) -> dict[str, float]:
+        counts[name] = counts.get(name, 0) + len(clips)
+        return distances([describe(clip, rate) for clip in clips], reference)
+
+    for name, make in {OTHER: lambda: others, THROUGH: through}.items():
         progress(f"measuring {name}")
-        counts[name] = len(clips)
-        found[name] = distances([describe(clip, rate) for clip in clips], reference)
+        found[name] = measured(name, make())
+    sets: dict[str, list[dict[str, float]]] = {}
+    for kind in reversed(KINDS):
+        sets[kind], seconds, spent = [], 0.0, 0.0
+        for repeat in range(REPEATS):
+            progress(f"measuring {kind}, set {repeat + 1} of {REPEATS}")
+            first = (seed + repeat * count) % SEEDS
+            began = process_time()
+            clips, made = dream_clips(model, folder, kind, count, temperature, first)
+            spent += process_time() - began
+            seconds += made
+            sets[kind].append(measured(kind, clips))
+        speed[kind] = seconds / max(spent, 1e-9)
+        found[kind] = {name: float(np.mean([one[name] for one in sets[kind]])) for name in STATISTICS}
+    found[NOISE] = measured(NOISE, noise())
+    ratios = [
+        {name: alone[name] / max(network[name], 1e-9) for name in STATISTICS}
+        for alone, network in zip(sets["independent"], sets["network"], strict=True)
+    ]
+    least = {name: min(ratio[name] for ratio in ratios) for name in STATISTICS}
     nearer = {name: found["independent"][name] / max(found["network"][name], 1e-9) for name in STATISTICS}
-    return Comparison(counts, found, nearer)
+    return Comparison(counts, found, nearer, least, speed)

@@ -20,11 +20,13 @@ from rtae.runtime import OnnxModel
 from rtae.sample import CHUNK_FRAMES, decoded, heard_of, sample, sample_to_file
 from rtae.session import Session
 from rtae.spec import PRIOR_FILE, PRIOR_NETWORK_FILE, ModelSpec
-from rtae.training.prior import Examples, PriorConfig, PriorRun, Process, train_prior
+from rtae.training.prior import LEVELS, Examples, PriorConfig, PriorRun, Process, train_prior
+from rtae.training.rhythm import AHEAD, CONTEXT, LAGS, SPANS, Rhythm
 
 RATE = 22_050
 DIMS = SMALL.latent_dim
-CONFIG = PriorConfig(minutes=1, order=6, recent=3, state=12, parts=3, batch=2, stretch=24)
+CONFIG = PriorConfig(minutes=1, order=6, recent=3, state=12, parts=3, batch=2, stretch=24, rhythm=False)
+RHYTHMIC = replace(CONFIG, rhythm=True, pulse=1.5)
 CORRELATION_ATOL = 0.06  # of correlations over 6000 frames; measured 0.03
 LATENT_ATOL = 1e-6  # standard deviations: the same frames, asked for together or not; measured 0
 PARITY_ATOL = 1e-4  # standard deviations, over 64 frames; measured 1e-6
@@ -44,14 +46,23 @@ def pieces():
     return [latents(rng, 1500) for _ in range(3)]
 
 
-@pytest.fixture(scope="module")
-def untrained(pieces):
+def untaught(config, pieces):
     """A prior whose network does something, though it has learned nothing."""
-    run = PriorRun.start(CONFIG, Process.fit(pieces, CONFIG.order), "")
+    run = PriorRun.start(config, Process.fit(pieces, config.order), "")
     with torch.random.fork_rng():
         torch.manual_seed(5)
         torch.nn.init.normal_(run.net.head.weight, std=0.3)
     return run
+
+
+@pytest.fixture(scope="module")
+def untrained(pieces):
+    return untaught(CONFIG, pieces)
+
+
+@pytest.fixture(scope="module")
+def rhythmic(pieces):
+    return untaught(RHYTHMIC, pieces)
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +172,39 @@ def test_torch_against_onnx(untrained, network):
     assert parity(untrained.net, network) <= PARITY_ATOL
 
 
+def test_torch_against_onnx_with_a_rhythm(rhythmic):
+    content = prior_graph(rhythmic.net)
+    network = Network(spec_of(rhythmic, content), content, "prior.onnx")
+    assert network.past.shape == (CONTEXT, DIMS)
+    assert parity(rhythmic.net, network) <= PARITY_ATOL
+
+
+def test_a_step_is_what_training_sees(rng, rhythmic):
+    """The likelihood of a stretch is made of the very steps that are taken when it is made up."""
+    net, frames = rhythmic.net, 5
+    z = torch.from_numpy(rng.standard_normal((1, CONTEXT + frames, DIMS)).astype(np.float32))
+    windows = z[:, CONTEXT - CONFIG.order :].unfold(1, CONFIG.order, 1)[:, :-1].transpose(2, 3)
+    with torch.no_grad():
+        seen, foreseen, level = net.features(windows)
+        beats = net.beats(z[:, :-1])
+        states, _ = net.gru(torch.cat([seen, beats], -1))
+        state = torch.zeros(1, CONFIG.state)
+        for frame in range(frames):
+            silent = torch.zeros(1, CONFIG.parts), torch.zeros(1, DIMS), torch.zeros(1, 1)
+            made, state = net.step(z[:, frame : frame + CONTEXT], state, *silent)
+            assert torch.allclose(state, states[:, frame], atol=1e-5)
+            logits, means, _ = net.mixture(state, beats[:, frame])
+            e = means[0, logits.argmax()]
+            expected = net.mean + foreseen[0, frame] + level[0, frame].clamp(*LEVELS) * (net.triangle @ e)
+            assert torch.allclose(made[0], expected, atol=1e-4)
+
+
+def test_a_prior_of_before_has_the_context_of_its_order(files):
+    values = asdict(files[0])
+    del values["context"]
+    assert PriorSpec.from_json(json.dumps({**values, "format": 1}), "prior.json").memory == CONFIG.order
+
+
 def test_what_does_not_verify_is_not_written(tmp_path, untrained, monkeypatch):
     monkeypatch.setattr(exporting, "parity", lambda *_: float("inf"))
     with pytest.raises(ExportError, match="nothing was written"):
@@ -184,7 +228,7 @@ def broken(values, **changes):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"format": 2},
+        {"format": 3},
         {"format": None},
         {"latent_dim": DIMS + 1},
         {"latent_dim": True},
@@ -193,6 +237,10 @@ def broken(values, **changes):
         {"coefficients": 5},
         {"innovation": [["x"]]},
         {"mean": [float("nan")] * DIMS},
+        {"context": 5},
+        {"context": -1},
+        {"context": 10**6},
+        {"context": 6.5},
         {"state": 0},
         {"state": 10**9},
         {"parts": 0},
@@ -238,6 +286,75 @@ def test_a_network_of_other_sizes_is_refused(files):
             Network(replace(spec, **changes), content, "prior.onnx")
     with pytest.raises(ModelError, match="not an ONNX model"):
         Network(spec, b"no network", "prior.onnx")
+
+
+# -- rhythm ------------------------------------------------------------------------------------------------------------
+def beats(rng, period, frames, dims=DIMS):
+    """Bursts every so many frames over a quiet floor, (1, frames, dims)."""
+    z = 0.02 * rng.standard_normal((frames, dims))
+    for start in range(5, frames, period):
+        z[start : start + 6] += rng.standard_normal((min(6, frames - start), dims))
+    return torch.from_numpy(z[None].astype(np.float32))
+
+
+@pytest.mark.parametrize("period", [40, 58, 100])
+def test_a_rhythm_is_foreseen(rng, period):
+    rhythm, x = Rhythm(DIMS), beats(rng, period, CONTEXT + 200)
+    with torch.no_grad():
+        found = rhythm(x)
+        moves = rhythm.movements(x)[0].mean(0)
+    width = rhythm.groups.shape[1] * len(AHEAD)
+    assert found.shape == (1, 201, rhythm.size) == (1, 201, len(SPANS) * (width + 1))
+    for head in range(len(SPANS)):
+        first = head * (width + 1)
+        foreseen = found[0, :-1, first : first + width].unflatten(1, (-1, len(AHEAD)))[..., 0].mean(1)
+        assert torch.corrcoef(torch.stack([foreseen, moves[-200:]]))[0, 1] > 0.7
+        assert (found[0, :, first + width] > 0.8).all()  # it is sure
+
+
+def test_where_there_is_no_rhythm_it_is_not_sure(rng):
+    rhythm = Rhythm(DIMS)
+    noise = torch.from_numpy(rng.standard_normal((1, CONTEXT + 50, DIMS)).astype(np.float32))
+    width = rhythm.groups.shape[1] * len(AHEAD)
+    with torch.no_grad():
+        assert (rhythm(noise)[0, :, width] < 0.5).all()
+        assert rhythm(torch.zeros(1, CONTEXT, DIMS)).abs().max() < 1e-4
+    assert max(AHEAD) < min(LAGS)  # what followed has been heard
+
+
+def test_a_pulse_accents_and_softens_nothing(rng, rhythmic):
+    net, depth = rhythmic.net, rhythmic.config.depth
+    state, beats = (
+        torch.from_numpy(rng.standard_normal((50, size)).astype(np.float32)) for size in (12, net.rhythm.size)
+    )
+    with torch.no_grad():
+        plain, accented = (net.mixture(state, beats, pulse)[2] for pulse in (1.0, 5.0))
+        assert torch.equal(*(net.mixture(state, 0 * beats, pulse)[2] for pulse in (1.0, 5.0)))
+    more = accented - plain
+    assert more.min() >= 0
+    assert 0.9 * depth < more.max() <= depth + 1e-6
+    assert (more == 0).any()  # where nothing is foreseen to rise
+
+
+def test_what_is_made_up_stays_between_levels(rhythmic):
+    """Noise at full level behind a loud past, at the least behind silence; never without end."""
+    net = rhythmic.net
+    noise, gumbel = torch.ones(1, DIMS), torch.zeros(1, CONFIG.parts)
+    with torch.no_grad():
+        for factor, level in ((0.0, LEVELS[0]), (100.0, LEVELS[1])):
+            past = net.mean + factor * torch.ones(1, CONTEXT, DIMS)
+            hot, cold = (
+                net.step(past, torch.zeros(1, CONFIG.state), gumbel, noise, torch.full((1, 1), t))[0]
+                for t in (0.01, 0.0)
+            )
+            beats = net.beats(past)
+            seen = net.features(past[:, -CONFIG.order :])[0]
+            states, _ = net.gru(torch.cat([seen[:, None], beats], -1))
+            logits, _, scales = net.mixture(states[0], beats[:, 0], net.config.pulse)
+            spread = 0.01 * torch.exp(scales[0, logits[0].argmax()])
+            expected = level * (net.triangle @ spread)
+            inside = (cold - net.mean).abs()[0] < 11  # the others are at the reach
+            assert torch.allclose((hot - cold)[0][inside], expected[inside], atol=1e-3)
 
 
 # -- training ----------------------------------------------------------------------------------------------------------

@@ -144,7 +144,7 @@ def test_the_only_sink_is_unplugged_and_plugged_in_again(stage_on_server, sound_
     stage.hears("is gone", "waiting for it")
     stage.knobs["echo"].change_once(0.5)  # it still is an instrument
     assert stage.window.knobs.undo.isEnabled()
-    sound_server.control("load-module", *sound_server.SINK.split())
+    sound_server.control("load-module", *sound_server.sink.split())
     sound_server.control("set-default-sink", "test")
     stage.hears("Playing again")
     stage.goes_on()
@@ -171,7 +171,7 @@ def test_a_microphone_without_a_device_is_told(stage):
 def test_the_microphone_is_heard_and_then_the_song_again(stage_on_server, sound_server, tmp_path):
     """What it hears is a tone in a sink of its own; nothing comes back to it from the loudspeakers."""
     stage, transport = stage_on_server, stage_on_server.window.transport
-    sink = sound_server.SINK.replace("sink_name=test", "sink_name=voice")
+    sink = sound_server.sink.replace("sink_name=test", "sink_name=voice")
     sound_server.control("load-module", *sink.split())
     sound_server.control("set-default-source", "voice.monitor")
     time_ = np.arange(60 * SERVER_RATE) / SERVER_RATE

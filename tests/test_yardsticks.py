@@ -8,6 +8,7 @@ import soundfile as sf
 
 from rtae import yardsticks
 from rtae.errors import AudioFileError
+from rtae.nets.config import TINY
 from rtae.yardsticks import STATISTICS, beat_strength, describe, distances, mel_bands, music_clips, wasserstein
 
 RATE = 22_050
@@ -90,8 +91,34 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     from rtae import dreaming
 
     row = dict.fromkeys(STATISTICS, 0.5)
-    done = yardsticks.Comparison({"network": 4}, {"network": row}, dict.fromkeys(STATISTICS, 2.0))
+    ratios = dict.fromkeys(STATISTICS, 2.0)
+    done = yardsticks.Comparison({"network": 4}, {"network": row}, ratios, ratios | {"beat strength": 1.5}, {"x": 12.3})
     monkeypatch.setattr(yardsticks, "compare", lambda *_: done)
     dreaming.prior_table("tiny", tmp_path, 4, 0, 1.0, tmp_path / "out.json")
     assert json.loads((tmp_path / "out.json").read_text())["distances"]["network"]["beat strength"] == 0.5
-    assert "2.0 x" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "2.00 x" in printed
+    assert "1.50 x" in printed
+    assert "x 12" in printed
+
+
+def test_dreams_are_measured_in_sets_of_other_seeds_at_one_temperature(tmp_path, monkeypatch, model_of):
+    for name in "abcd":
+        sf.write(tmp_path / f"{name}.wav", clicks(3, seconds=8, seed=ord(name)), RATE)
+    asked = []
+
+    def dreams(model, folder, kind, count, temperature, seed):
+        asked.append((kind, temperature, seed))
+        bursts = 6 if kind == "independent" else 3 if seed != 8 else 4
+        return [clicks(bursts, seed=seed + number) for number in range(4)], 20.0
+
+    monkeypatch.setattr(yardsticks, "dream_clips", dreams)
+    monkeypatch.setattr(yardsticks.OnnxModel, "load", lambda _: model_of(TINY))
+    done = yardsticks.compare(tmp_path, tmp_path, 4, 0, 0.9)
+    assert {temperature for _, temperature, _ in asked} == {0.9}
+    assert [seed for kind, _, seed in asked if kind == "network"] == [0, 4, 8]
+    assert done.clips["network"] == 12
+    assert done.nearer["onset density"] > 1
+    # The third set is farther off, and the least ratio is its own.
+    assert done.least["onset density"] < done.nearer["onset density"]
+    assert all(speed > 0 for speed in done.speed.values())

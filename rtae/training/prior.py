@@ -1,8 +1,10 @@
 """A network that foresees latents, trained on those of a model: mixtures of normal distributions, given the past.
 
-    past --> autoregression --------------------------------+
-      |                                                     v
-      +--> recent frames, level --> GRU --> mixture --> level * L e --> (+) --> next latent
+    past --> autoregression -----------------------------------------+
+      |                                                              v
+      +--> recent frames, level, rhythm --> GRU --> mixture --> level * L e --> (+) --> next latent
+      |                                               ^
+      +--> rhythm ------- straight to the scales -----+
 
 The autoregression is the Gaussian process that fits the latents best (Yule and Walker; as a vector process, Whittle
 1963), so training starts at what is linearly possible. What it cannot foresee is taken relative to the level of the
@@ -31,6 +33,7 @@ from rtae.prior import REACH
 from rtae.runtime import OnnxModel
 from rtae.training.config import refuse_broken
 from rtae.training.data import Track, middle
+from rtae.training.rhythm import CONTEXT, Rhythm
 
 FloatArray = NDArray[np.float32]
 FloatArray64 = NDArray[np.float64]
@@ -40,6 +43,9 @@ TRACK_SECONDS = 90.0
 RIDGE = 1e-4
 LEVEL_FLOOR = 1e-2  # standard deviations
 LOG_SCALES = (-7.0, 3.0)
+# Levels of what is made up, between which it neither dies away nor gets ever louder. Those of music are 1 on average;
+# nine tenths of it lie between these.
+LEVELS = (0.4, 2.4)
 WARM_FRAMES = 16  # of each stretch, in which the state fills and nothing is learned
 NOISE_STREAM = 2
 SAVE_SECONDS = 60.0
@@ -50,8 +56,11 @@ class PriorConfig:
     """One training of a prior.
 
     order: frames of the autoregression, of which the network sees the latest `recent`; state: of the GRU; parts: of the
-    mixture. stretch: frames per example. blur: deviation of the noise on what the network sees, as a share of the
-    level, against the errors that add up when it hears nothing but itself.
+    mixture. rhythm: whether it also sees what comes next if the rhythm of the last four seconds goes on. pulse: how
+    much more than it learned this accents what is made up, which is less regular than music, so that the network trusts
+    it less than would keep it going; depth: by how much at most, nats of amplitude. stretch: frames per example. blur:
+    deviation of the noise on what the network sees, as a share of the level, against the errors that add up when it
+    hears nothing but itself.
     """
 
     minutes: float = 15.0
@@ -59,6 +68,9 @@ class PriorConfig:
     recent: int = 12
     state: int = 192
     parts: int = 8
+    rhythm: bool = True
+    pulse: float = 4.0
+    depth: float = 0.2
     batch: int = 16
     stretch: int = 192
     learning_rate: float = 2e-3
@@ -66,11 +78,18 @@ class PriorConfig:
     clip_norm: float = 1.0
     seed: int = 0
 
+    @property
+    def context(self) -> int:
+        """Frames of the past that a frame depends on, but for the state."""
+        return max(self.order, CONTEXT) if self.rhythm else self.order
+
     def __post_init__(self) -> None:
         checks = {
             "minutes must be above 0 and finite": 0 < self.minutes < math.inf,
             "order must lie in [1, 512]": 1 <= self.order <= 512,
             "recent must lie in [1, order]": 1 <= self.recent <= self.order,
+            "pulse must lie in [1, 16]": 1 <= self.pulse <= 16,
+            "depth must lie in (0, 4]": 0 < self.depth <= 4,
             "state must lie in [1, 4096]": 1 <= self.state <= 4096,
             "parts must lie in [1, 64]": 1 <= self.parts <= 64,
             "stretch must be above 16": self.stretch > WARM_FRAMES,
@@ -161,13 +180,18 @@ class PriorNet(nn.Module):
         self.register_buffer("mean", torch.from_numpy(process.mean).float())
         self.register_buffer("table", torch.from_numpy(np.ascontiguousarray(table)).float())
         self.register_buffer("triangle", torch.from_numpy(process.relative).float())
-        self.gru = nn.GRU(config.recent * dims + 1, config.state, batch_first=True)
+        self.rhythm = Rhythm(dims) if config.rhythm else None
+        more = self.rhythm.size if self.rhythm is not None else 0
+        self.gru = nn.GRU(config.recent * dims + 1 + more, config.state, batch_first=True)
         self.head = nn.Linear(config.state, config.parts * (1 + 2 * dims))
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)
+        self.beat = nn.Linear(more, dims, bias=False) if self.rhythm is not None else None
         with torch.no_grad():  # parts of different width, as music has loud and quiet surprises
             widths = torch.linspace(-1.5, 0.5, config.parts)[:, None].expand(-1, dims)
             self.head.bias[-config.parts * dims :] = widths.reshape(-1)
+            if self.rhythm is not None and self.beat is not None:
+                self.beat.weight.copy_(self.rhythm.first_guess())
 
     def features(self, past: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of the past (..., order, dims): what the GRU sees, what the process foresees, and the level (..., 1)."""
@@ -177,26 +201,39 @@ class PriorNet(nn.Module):
         recent = flat[..., -self.config.recent * self.dims :] / level
         return torch.cat([recent, level.log()], -1), flat @ self.table, level
 
-    def mixture(self, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def beats(self, z: Tensor) -> Tensor:
+        """What the rhythm of z (batch, context - 1 + n, dims) says of each newest frame, (batch, n, values)."""
+        if self.rhythm is None:
+            return z.new_zeros(len(z), z.shape[1] - self.config.context + 1, 0)
+        values: Tensor = self.rhythm(z[:, self.config.context - CONTEXT :] - self.mean)
+        return values
+
+    def mixture(self, state: Tensor, beats: Tensor, pulse: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
         """Of states (..., state): logits (..., parts), means and logarithms of scales (..., parts, dims)."""
         parts, dims = self.config.parts, self.dims
         logits, means, scales = self.head(state).split([parts, parts * dims, parts * dims], -1)
-        return logits, means.unflatten(-1, (parts, dims)), scales.unflatten(-1, (parts, dims)).clamp(*LOG_SCALES)
+        scales = scales.unflatten(-1, (parts, dims))
+        if self.beat is not None:
+            follows = self.beat(beats)[..., None, :]
+            depth = self.config.depth
+            scales = scales + follows + depth * torch.tanh((pulse - 1) / depth * follows.clamp(min=0))
+        return logits, means.unflatten(-1, (parts, dims)), scales.clamp(*LOG_SCALES)
 
     def loss(self, z: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Negative log-likelihood per frame, in nats, of stretches (batch, order + frames, dims).
+        """Negative log-likelihood per frame, in nats, of stretches (batch, context + frames, dims).
 
         noise: (batch, frames, recent * dims), which blurs what the network sees.
         """
-        order = self.config.order
-        windows = z.unfold(1, order, 1)[:, :-1].transpose(2, 3)  # (batch, frames, order, dims)
+        config = self.config
+        windows = z[:, config.context - config.order :].unfold(1, config.order, 1)[:, :-1].transpose(2, 3)
         seen, foreseen, level = self.features(windows)
         if noise is not None:
             seen = torch.cat([seen[..., :-1] + noise, seen[..., -1:]], -1)
-        states, _ = self.gru(seen)
-        rest = (z[:, order:] - self.mean - foreseen) / level
+        beats = self.beats(z[:, :-1])
+        states, _ = self.gru(torch.cat([seen, beats], -1))
+        rest = (z[:, config.context :] - self.mean - foreseen) / level
         e = torch.linalg.solve_triangular(self.triangle, rest.transpose(1, 2), upper=False).transpose(1, 2)
-        logits, means, scales = self.mixture(states)
+        logits, means, scales = self.mixture(states, beats)
         quadratic = ((e[..., None, :] - means) * torch.exp(-scales)).square()
         logs = -0.5 * (quadratic + math.log(2 * math.pi)).sum(-1) - scales.sum(-1)
         nats = -torch.logsumexp(logs + logits.log_softmax(-1), -1) + self.dims * level.log()[..., 0]
@@ -205,14 +242,15 @@ class PriorNet(nn.Module):
     def step(
         self, past: Tensor, state: Tensor, gumbel: Tensor, noise: Tensor, temperature: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """One frame: (1, order, dims), (1, state), (1, parts), (1, dims), (1, 1) to a latent (1, dims) and a state."""
-        seen, foreseen, level = self.features(past)
-        _, following = self.gru(seen[:, None], state[None])
-        logits, means, scales = self.mixture(following[0])
+        """One frame: (1, context, dims), (1, state), (1, parts), (1, dims), (1, 1) to a latent and a state."""
+        seen, foreseen, level = self.features(past[:, -self.config.order :])
+        beats = self.beats(past)
+        _, following = self.gru(torch.cat([seen[:, None], beats], -1), state[None])
+        logits, means, scales = self.mixture(following[0], beats[:, 0], self.config.pulse)
         chosen = (logits + temperature * gumbel).argmax(-1)
         rows = torch.arange(len(chosen))
         e = means[rows, chosen] + temperature * torch.exp(scales[rows, chosen]) * noise
-        x = (foreseen + level * (e @ self.triangle.T)).clamp(-REACH, REACH)
+        x = (foreseen + level.clamp(*LEVELS) * (e @ self.triangle.T)).clamp(-REACH, REACH)
         return self.mean + x, following[0]
 
 
@@ -268,7 +306,7 @@ class PriorRun:
                     group, name = key.split("/", 1)
                     groups.setdefault(group, {})[name] = file.get_tensor(key)
             process = Process(**{name: value.numpy() for name, value in groups["process"].items()})
-            result = cls.start(PriorConfig(**facts["config"]), process, str(facts["encoder"]))
+            result = cls.start(PriorConfig(**{"rhythm": False, **facts["config"]}), process, str(facts["encoder"]))
             result.net.load_state_dict(groups["net"])
             result.step, result.seconds, result.figures = int(facts["step"]), float(facts["seconds"]), facts["figures"]
             for name, weight in result.net.named_parameters():
@@ -297,7 +335,7 @@ class Examples:
     """
 
     def __init__(self, pieces: Sequence[FloatArray], config: PriorConfig, dims: int) -> None:
-        self.config, self.dims, self.length = config, dims, config.order + config.stretch
+        self.config, self.dims, self.length = config, dims, config.context + config.stretch
         self.pieces = [piece for piece in pieces if piece.shape[1] >= self.length]
         if not self.pieces:
             raise TrainingError(f"No song is long enough: a prior needs stretches of {self.length} latent frames")
