@@ -266,7 +266,7 @@ METRICS = {
     "si_sdr": Metric("SI-SDR dB", si_sdr, BEST_DB, 2),
     "mr_stft": Metric("MR-STFT", mr_stft, 0.0, 3, "train", ("torch", "auraloss")),
     "log_mel": Metric("log-mel dB", log_mel, 0.0, 2, "analysis", ("librosa",)),
-    "visqol": Metric("ViSQOL", visqol, 4.73, 2, "analysis", ("visqol",)),
+    "visqol": Metric("ViSQOL", visqol, 4.73, 2, "visqol", ("visqol",)),
     "beat_f": Metric("beats F", beat_f, 1.0, 3, "analysis", ("librosa", "mir_eval")),
     "onset_f": Metric("onsets F", onset_f, 1.0, 3, "analysis", ("librosa", "mir_eval")),
     "octaves": Metric("octaves dB", octaves, 0.0, 1),
