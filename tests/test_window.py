@@ -83,7 +83,8 @@ def test_a_region_is_made_by_keys(stage):
     stage.wait(lambda: view.duration == pytest.approx(20))
     view.setFocus()
     stage.qtbot.keyClick(view, Qt.Key.Key_Right)
-    stage.wait(lambda: stage.status.position == pytest.approx(5, abs=0.1))
+    five = pytest.approx(5, abs=0.1)
+    stage.wait(lambda: stage.status.position == five and view.position == five)
     for _ in range(2):
         stage.qtbot.keyClick(view, Qt.Key.Key_Right, shift)
         stage.controller.setup_changed.emit()  # as the answer to an earlier command does
