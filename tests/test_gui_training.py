@@ -105,7 +105,7 @@ def test_at_first(make):
 
 
 def test_a_training_becomes_a_model(panel, qtbot, places, plan):
-    plan(steps=20, pause=0.02)
+    plan(steps=20, pause=0.1)  # long enough to be seen by a panel that looks twice a second
     panel.minutes.setValue(7)
     panel.start_with.setCurrentIndex(1)
     begin = time.perf_counter()
