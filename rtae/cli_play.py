@@ -91,6 +91,7 @@ def play(
     from rtae.audio.device import NO_CARD, NO_LIBRARY
     from rtae.errors import DeviceError
     from rtae.live import play_songs
+    from rtae.setup import DREAM, GENERATORS
 
     found = [source_name(song) for song in songs or [Path("demo")]]
     setup = make_setup(model, second, device, None, mode, block, hop, loop, follow_default=follow_default)
@@ -99,9 +100,11 @@ def play(
     except DeviceError as error:
         if str(error) not in (NO_CARD, NO_LIBRARY):
             raise
+        song = songs[0] if songs and found[0] not in GENERATORS else "demo"
+        instead = "sample" if found[0] == DREAM else f"render {song}"
         raise DeviceError(
-            f"{error}. Without a sound card, write what you would hear to a file: rtae render "
-            f"{'demo' if not songs else songs[0]} out.wav --model {model}"
+            f"{error}. Without a sound card, write what you would hear to a file: "
+            f"rtae {instead} out.wav --model {model}"
         ) from None
 
 

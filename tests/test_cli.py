@@ -16,14 +16,15 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
-from rtae import __version__, cli, evaluate, show, show_training
+from rtae import __version__, cli, evaluate, live, show, show_training
+from rtae.audio.device import NO_CARD
 from rtae.audio.file import AudioReader, read_audio
 from rtae.demo import DEMO_PATH
 from rtae.engine import Engine
 from rtae.errors import AudioFileError, DeviceError, DisturbedError
 from rtae.gui.begin import SCREENS
 from rtae.metrics import METRICS
-from rtae.models import catalogue
+from rtae.models import catalogue, shipped_folder
 from rtae.nets.config import PRESETS, SMALL, TINY
 from rtae.params import PARAMETERS, Snapshot
 from rtae.performance import Performance
@@ -1176,3 +1177,23 @@ def test_the_runner_of_typer_agrees(work):
     done = CliRunner().invoke(cli.build(), ["render", "good.wav", "out.wav", "-m", "mine"])
     assert done.exit_code == 0
     assert "Wrote out.wav" in done.output
+
+
+@pytest.mark.parametrize(
+    ("words", "instead"),
+    [
+        ((), "rtae render demo out.wav --model small"),
+        (("good.wav",), "rtae render good.wav out.wav --model small"),
+        (("tone",), "rtae render demo out.wav --model small"),
+        (("dream", "--model", "vae"), "rtae sample out.wav --model vae"),
+    ],
+)
+def test_without_a_card_it_says_what_to_do_instead(work, rtae, monkeypatch, words, instead):
+    def refuse(*_):
+        raise DeviceError(NO_CARD)
+
+    monkeypatch.setattr(live, "play_songs", refuse)
+    monkeypatch.setattr(catalogue, "shipped_folder", shipped_folder)
+    done = rtae("play", *words)
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert done.err.endswith(f"write what you would hear to a file: {instead}\n")
