@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
@@ -19,10 +19,13 @@ from rtae.show_research import prepare_folder, write_sound
 from rtae.show_training import survey_folder
 
 if TYPE_CHECKING:
+    from rtae.collapse import Courses
+    from rtae.decoders import Comparison
     from rtae.training.config import TrainConfig
     from rtae.training.data import Survey
     from rtae.training.run import Report
 
+Found = TypeVar("Found", "Comparison", "Courses")
 STOPPED = "Stopped; what was trained is kept in {}, and the same command goes on"
 
 
@@ -60,6 +63,23 @@ def training_bar() -> Iterator[Callable[[str, Report], None]]:
         yield tell
 
 
+def trained(
+    compare: Callable[[dict[str, TrainConfig], Survey, Path, Callable[[str, Report], None]], Found | None],
+    configs: dict[str, TrainConfig],
+    folder: Path,
+    out: Path,
+    threads: int | None,
+) -> Found:
+    """What a comparison found, its original written as a sound. Raises RtaeError where it was interrupted."""
+    material = read_songs(folder, configs, out, threads)
+    with training_bar() as tell:
+        found = compare(configs, material, out, tell)
+    if found is None:
+        raise RtaeError(STOPPED.format(out))
+    write_sound(out / "original.wav", found.original[0], found.rate)
+    return found
+
+
 def comparing_decoders(
     folder: Path,
     out: Path,
@@ -74,13 +94,7 @@ def comparing_decoders(
     from rtae import plots
     from rtae.decoders import compare, configurations
 
-    configs = configurations(model, minutes, steps, loss, seed)
-    material = read_songs(folder, configs, out, threads)
-    with training_bar() as tell:
-        comparison = compare(configs, material, out, tell)
-    if comparison is None:
-        raise RtaeError(STOPPED.format(out))
-    write_sound(out / "original.wav", comparison.original[0], comparison.rate)
+    comparison = trained(compare, configurations(model, minutes, steps, loss, seed), folder, out, threads)
     table = Table("decoder", "weights", "steps", "minutes", "SI-SDR", "STFT distance", title=f"{model}, loss {loss}")
     for result in comparison.results:
         write_sound(out / f"{result.name}.wav", result.output[0], comparison.rate)
@@ -105,13 +119,7 @@ def comparing_vaes(folder: Path, out: Path, steps: int, seed: int, threads: int 
     from rtae import plots
     from rtae.collapse import TITLES, compare, configurations, figures, words
 
-    configs = configurations(steps, seed)
-    material = read_songs(folder, configs, out, threads)
-    with training_bar() as tell:
-        found = compare(configs, material, out, tell)
-    if found is None:
-        raise RtaeError(STOPPED.format(out))
-    write_sound(out / "original.wav", found.original[0], found.rate)
+    found = trained(compare, configurations(steps, seed), folder, out, threads)
     table = Table("training", "loss", "nats per frame", "dimensions that move", "SI-SDR", "STFT distance")
     for course in found.courses:
         write_sound(out / f"{course.name}.wav", course.output[0], found.rate)

@@ -224,16 +224,21 @@ if __name__ == "__main__":
 """
 
 
+def kill_and_look(parent):
+    """Kill a client that has printed its audio process and its shared memory: both are to be gone soon."""
+    pid, name = json.loads(parent.stdout.readline())
+    assert Path(f"/proc/{pid}").exists()
+    parent.kill()
+    parent.wait()
+    wait_for(lambda: not Path(f"/proc/{pid}").exists())
+    wait_for(lambda: not Path(f"/dev/shm/{name.lstrip('/')}").exists())  # noqa: S108 - where Linux keeps them
+
+
 def test_a_killed_client_leaves_nothing_behind(setup, tmp_path):
     script = tmp_path / "orphan.py"
     script.write_text(ORPHAN)
     with subprocess.Popen([sys.executable, script, setup.model, setup.source], stdout=subprocess.PIPE) as parent:
-        pid, name = json.loads(parent.stdout.readline())
-        assert Path(f"/proc/{pid}").exists()
-        parent.kill()
-        parent.wait()
-        wait_for(lambda: not Path(f"/proc/{pid}").exists())
-        wait_for(lambda: not Path(f"/dev/shm/{name.lstrip('/')}").exists())  # noqa: S108 - where Linux keeps them
+        kill_and_look(parent)
 
 
 HUNG = """
@@ -257,12 +262,7 @@ def test_a_killed_client_leaves_nothing_behind_while_the_sound_server_hangs(serv
     command = [sys.executable, script, setup.model, str(server[0])]
     try:
         with subprocess.Popen(command, stdout=subprocess.PIPE, env=server[1]) as parent:
-            pid, name = json.loads(parent.stdout.readline())
-            assert Path(f"/proc/{pid}").exists()
-            parent.kill()
-            parent.wait()
-            wait_for(lambda: not Path(f"/proc/{pid}").exists())
-            wait_for(lambda: not Path(f"/dev/shm/{name.lstrip('/')}").exists())  # noqa: S108 - where Linux keeps them
+            kill_and_look(parent)
     finally:
         os.kill(server[0], signal.SIGCONT)
 
