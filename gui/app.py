@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from .kept import first_setup
 
 if TYPE_CHECKING:
     from .main_window import MainWindow
+
+COLLECT_MS = 3000  # after the beginning, of which nothing is garbage
 
 
 def settings_file() -> Path:
@@ -62,5 +65,12 @@ def run(
     ticking.timeout.connect(lambda: None)
     ticking.start(200)
     QTimer.singleShot(0, window.bridge.start)
+    QTimer.singleShot(COLLECT_MS, collect)
     opened(window)
     return int(app.exec())
+
+
+def collect() -> None:
+    """Python's garbage collection, from now on; what a window is made of is left out of it, which keeps it short."""
+    gc.freeze()
+    gc.enable()

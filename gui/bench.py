@@ -43,21 +43,11 @@ import sys
 from pathlib import Path
 import rtae.__main__
 import rtae.gui.begin
-ahead = rtae.gui.begin.Ahead()
-from rtae.gui.app import run
-from rtae.gui.bench import say_when_usable
-run(None, None, ahead, Path(sys.argv[1]), say_when_usable)
+def opened(window):
+    from rtae.gui.usable import say_when_usable
+    say_when_usable(window)
+rtae.gui.begin.begin(kept=Path(sys.argv[1]), opened=opened)
 """
-
-
-def say_when_usable(window: MainWindow) -> None:
-    """Usable: it is drawn, and the audio process has opened model, song and device, so that a key press is heard."""
-
-    def look() -> None:
-        if window.controller.facts:
-            QTimer.singleShot(0, lambda: (print("usable", flush=True), window.close()))  # noqa: T201 - to its parent
-
-    window.controller.setup_changed.connect(look)
 
 
 def start_seconds(script: str, *arguments: str) -> float:

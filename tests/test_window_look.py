@@ -182,7 +182,7 @@ def test_after_a_process_that_does_not_start_another_is_tried(make, qtbot, monke
 
 
 def test_usable_is_said_only_when_a_key_press_would_be_heard(make, qtbot, capsys):
-    from rtae.gui.bench import say_when_usable
+    from rtae.gui.usable import say_when_usable
 
     window = make()
     say_when_usable(window)
@@ -219,3 +219,18 @@ def test_tabs_that_are_not_in_sight_are_made_once_the_window_is_ready_or_wanted(
     eager.docks["Train"].raise_()
     qtbot.waitUntil(lambda: "training" in vars(eager))
     assert eager.docks["Train"].widget() is eager.training
+
+
+def test_garbage_is_collected_again_once_the_window_stands():
+    import gc
+
+    from rtae.gui.app import collect
+
+    gc.disable()
+    try:
+        collect()
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
+        gc.enable()
