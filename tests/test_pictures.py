@@ -12,7 +12,7 @@ import soundfile as sf
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QColor, QImage
 
-from rtae.audio.file import CHUNK
+from rtae.audio.file import CHUNK, AudioReader
 from rtae.errors import AudioFileError
 from rtae.gui.pictures.envelope import (
     FLOOR_DB,
@@ -130,6 +130,11 @@ def test_envelopes_need_no_qt():
 # A whole song -------------------------------------------------------------------------------------------------------
 
 
+def overview_of(path, *arguments):
+    with AudioReader(path) as reader:
+        return overview(reader, *arguments)
+
+
 @pytest.mark.parametrize("samples", [1, 50, CHUNK, 3 * CHUNK + 1])
 def test_overview_of_a_file(tmp_path, rng, samples):
     audio = 0.5 * noise(rng, samples, 2)
@@ -137,7 +142,7 @@ def test_overview_of_a_file(tmp_path, rng, samples):
     audio[place, 1] = 0.9  # in one channel only
     sf.write(tmp_path / "song.wav", audio, RATE, subtype="FLOAT")
     done = []
-    found = overview(tmp_path / "song.wav", 100, done.append)
+    found = overview_of(tmp_path / "song.wav", 100, done.append)
     assert found.shape == (2, 100)
     assert found.dtype == np.float32
     assert found[0].min() == audio.min()
@@ -152,7 +157,7 @@ def test_overview_does_not_grow_with_the_file(tmp_path):
     for minutes in (1, 4):
         sf.write(tmp_path / "song.wav", np.zeros(minutes * 60 * 8000, np.int16), 8000)
         tracemalloc.start()
-        overview(tmp_path / "song.wav", 500)
+        overview_of(tmp_path / "song.wav", 500)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.1 * peaks[0]
@@ -161,7 +166,7 @@ def test_overview_does_not_grow_with_the_file(tmp_path):
 def test_overview_can_be_cancelled(tmp_path):
     sf.write(tmp_path / "song.wav", np.zeros(10 * CHUNK), RATE)
     done = []
-    assert overview(tmp_path / "song.wav", 100, done.append, lambda: len(done) == 2) is None
+    assert overview_of(tmp_path / "song.wav", 100, done.append, lambda: len(done) == 2) is None
     assert len(done) == 2
 
 
@@ -169,9 +174,9 @@ def test_overview_of_what_is_no_song(tmp_path):
     (tmp_path / "noise.wav").write_bytes(b"RIFF and nothing else")
     sf.write(tmp_path / "empty.wav", np.zeros(0), RATE)
     with pytest.raises(AudioFileError, match="not audio"):
-        overview(tmp_path / "noise.wav", 100)
+        overview_of(tmp_path / "noise.wav", 100)
     with pytest.raises(AudioFileError, match="no samples"):
-        overview(tmp_path / "empty.wav", 100)
+        overview_of(tmp_path / "empty.wav", 100)
 
 
 # Columns of scrolling pictures --------------------------------------------------------------------------------------

@@ -27,7 +27,16 @@ from rtae.training import run as running
 from rtae.training.checkpoint import CHECKPOINT_FILE, Checkpoint
 from rtae.training.config import CONFIG_FILE, TrainConfig
 from rtae.training.data import DATA_FILE, SCALE, Crops, Track, split, survey
-from rtae.training.losses import BandEnergy, TrainingLoss, quality, si_sdr, spectral_distance, waveform_error
+from rtae.training.losses import (
+    BandEnergy,
+    OnsetStrength,
+    TrainingLoss,
+    mel_filters,
+    quality,
+    si_sdr,
+    spectral_distance,
+    waveform_error,
+)
 from rtae.training.module import FINAL_RATE, TrainingModule
 from rtae.training.run import COLUMNS, fit_linear, prepare_run, train
 
@@ -115,6 +124,26 @@ def test_the_energies_of_bands_are_compared_beyond_a_tolerance():
     late = torch.cat([target[..., 1 << 15 :], torch.zeros(2, 1, 1 << 15)], dim=-1)
     early = torch.cat([torch.zeros(2, 1, 1 << 15), target[..., 1 << 15 :]], dim=-1)
     assert float(loss(late, early)) > 1  # the right energy at the wrong time
+
+
+def test_onsets_are_compared_at_their_time_and_whatever_the_level():
+    loss, noise = OnsetStrength(), torch.Generator().manual_seed(0)
+    click = torch.randn(2, 1, 1 << 14, generator=noise)
+    click[..., : 1 << 13] *= 0.01  # a rise of 40 dB in the middle
+    assert float(loss(click, click)) == 0
+    assert float(loss(0.5 * click, click)) < 1e-3  # the floor is that of the target
+    softer = torch.cat([click[..., : 1 << 13] * 10, click[..., 1 << 13 :]], dim=-1)
+    later = torch.roll(click, 1 << 11, dims=-1)
+    other_phase = torch.randn(2, 1, 1 << 14, generator=noise)
+    other_phase[..., : 1 << 13] *= 0.01
+    assert float(loss(other_phase, click)) < 0.7 * float(loss(softer, click))
+    assert float(loss(other_phase, click)) < 0.7 * float(loss(later, click))
+
+
+def test_the_mel_filters_are_those_of_the_beat_tracker():
+    librosa = pytest.importorskip("librosa")
+    theirs = torch.from_numpy(librosa.filters.mel(sr=22_050, n_fft=2048, norm=None))
+    assert torch.allclose(mel_filters(1025, 128, 22_050.0), theirs, atol=1e-4)
 
 
 @pytest.fixture

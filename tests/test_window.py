@@ -204,6 +204,26 @@ def test_undo_takes_back_a_turn_and_redo_repeats_it(stage):
     assert not stage.window.knobs.redo.isEnabled()
 
 
+def test_bypass_is_as_loud_as_the_model_once_levels_are_matched(stage):
+    def loudness():
+        with stage.recording() as sound:
+            stage.goes_on(1.0)
+        return 10 * np.log10(np.mean(np.square(sound[0])))
+
+    stage.controller.loop((0.0, 0.0))
+    stage.turn("latent_scale", "0.4")
+    stage.play(dry=False)
+    found = {}
+    for match in (False, True):
+        for bypass in (False, True):
+            stage.goes_on(1.0)  # what is matched follows slowly
+            found[match, bypass] = loudness()
+            stage.key(Qt.Key.Key_Y)
+        stage.controller.set("match", 1.0)
+    assert abs(found[False, True] - found[False, False]) > 3
+    assert abs(found[True, True] - found[True, False]) < 1
+
+
 def test_chance_moves_knobs_as_far_as_it_may(stage):
     panel, knobs = stage.window.knobs, stage.controller.knobs
     panel.amount.setValue(0)

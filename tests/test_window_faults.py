@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile as sf
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFileDialog
 from stage import SERVER_RATE, Ear
@@ -36,6 +37,18 @@ def test_a_broken_file_is_dropped(stage, stage_folder):
     assert stage.heard("is a folder and no model")
     stage.drop(stage_folder / "song.wav")
     stage.goes_on()
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+def test_a_song_that_is_cut_short_says_so_beside_its_name(stage, stage_folder, tmp_path, suffix):
+    whole, cut = tmp_path / f"whole.{suffix}", tmp_path / f"cut.{suffix}"
+    sf.write(whole, *sf.read(stage_folder / "song.wav"))
+    cut.write_bytes(whole.read_bytes()[: int(0.6 * whole.stat().st_size)])
+    view = stage.window.transport.drawing
+    for path, title in ((whole, whole.name), (cut, f"{cut.name} (cut short or damaged)")):
+        stage.drop(path)
+        stage.wait(lambda title=title: view.name == title and view.duration > 0)
+    stage.play()
 
 
 def test_a_song_that_is_missing_at_the_start_is_no_dead_end(make_stage, stage_folder):

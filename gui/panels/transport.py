@@ -69,14 +69,14 @@ class SongView(Overview):
         title = self.prefix + source_name(source)
         self.set_song(None, 0.0, title)
 
-        def look() -> tuple[float, FloatArray | None]:
+        def look() -> tuple[float, FloatArray | None, bool]:
             with AudioReader(source) as reader:
-                seconds = reader.info.seconds
-            return seconds, overview(Path(source), COLUMNS, cancelled=cancel.is_set)
+                return reader.info.seconds, overview(reader, COLUMNS, cancelled=cancel.is_set), reader.truncated
 
-        def done(found: tuple[float, FloatArray | None]) -> None:
-            if found[1] is not None and self.song == source:
-                self.set_song(found[1], found[0], title)
+        def done(found: tuple[float, FloatArray | None, bool]) -> None:
+            seconds, columns, truncated = found
+            if columns is not None and self.song == source:
+                self.set_song(columns, seconds, f"{title} (cut short or damaged)" if truncated else title)
 
         self.tasks.run(look, done)
 

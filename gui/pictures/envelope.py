@@ -6,9 +6,7 @@ An envelope is (2, columns): the lowest and the highest sample of each column. W
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,35 +87,35 @@ def _extremes(wide: FloatArray | tuple[FloatArray, FloatArray], edges: NDArray[n
 
 
 def overview(
-    path: str | os.PathLike[str],
+    reader: AudioReader,
     columns: int,
     progress: Callable[[float], None] = lambda _: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> FloatArray | None:
     """The envelope of a whole file, over all of its channels; None if cancelled. For any thread but the window's.
 
-    progress: told the share done, 0 to 1, if the file says how long it is. The file is read in blocks, and what is
-    kept does not grow with it. Raises AudioFileError if it cannot be read or holds no samples.
+    reader: at the file's start; afterwards it knows whether the file is all there. progress: told the share done, 0 to
+    1, if the file says how long it is. The file is read in blocks, and what is kept does not grow with it. Raises
+    AudioFileError if it holds no samples.
     """
     # How long the file is shows only at its end: a header may lie. So columns are gathered as fine as the memory
     # allows, and each time it is full, two become one. A column's edges are right to an eighth of a column.
     gathered, step = np.zeros((2, 0), np.float32), 1
-    with AudioReader(path) as reader:
-        while not cancelled():
-            block = reader.read(max(CHUNK, step))
-            if block.shape[1] == 0:
-                break
-            edges = np.arange(0, block.shape[1], step)
-            fresh = _extremes((block.min(axis=0), block.max(axis=0)), edges)
-            gathered = np.concatenate([gathered, fresh], axis=1)
-            while gathered.shape[1] > FINER * columns:
-                gathered, step = _extremes(gathered, np.arange(0, gathered.shape[1], 2)), 2 * step
-            if reader.info.samples:
-                progress(min(1.0, reader.position / reader.info.samples))
-        else:
-            return None
+    while not cancelled():
+        block = reader.read(max(CHUNK, step))
+        if block.shape[1] == 0:
+            break
+        edges = np.arange(0, block.shape[1], step)
+        fresh = _extremes((block.min(axis=0), block.max(axis=0)), edges)
+        gathered = np.concatenate([gathered, fresh], axis=1)
+        while gathered.shape[1] > FINER * columns:
+            gathered, step = _extremes(gathered, np.arange(0, gathered.shape[1], 2)), 2 * step
+        if reader.info.samples:
+            progress(min(1.0, reader.position / reader.info.samples))
+    else:
+        return None
     if gathered.shape[1] == 0:
-        raise AudioFileError(f"{quoted(Path(path))} holds no samples; record or export it again.")
+        raise AudioFileError(f"{quoted(reader.info.path)} holds no samples; record or export it again.")
     return narrowed(gathered, columns)
 
 

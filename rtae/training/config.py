@@ -29,9 +29,10 @@ class TrainConfig:
 
     steps, minutes: the budget; one of them may be None. Minutes count training time over all resumptions.
     crop: samples of one training example; batch: examples per step.
-    loss: "spectral" is the multi-resolution STFT distance plus `waveform_weight` times the logarithmic waveform error
-        and `energy_weight` times the error of the energies in bands; "mse" is the paper's; "paper-vae" is that of its
-        variational autoencoder, the sum of squared errors and KL, of variational networks only.
+    loss: "spectral" is the multi-resolution STFT distance plus `waveform_weight` times the logarithmic waveform error,
+        `energy_weight` times the error of the energies in bands and `onset_weight` times that of the onset strengths;
+        "mse" is the paper's; "paper-vae" is that of its variational autoencoder, the sum of squared errors and KL, of
+        variational networks only.
     kl_weight: in variational networks, of the KL divergence from the standard normal distribution, summed over
         dimensions, averaged over time and batch, beside the other losses. It rises log-linearly from a thousandth over
         the share `kl_warmup` of the budget, which can be short since the start is the linear code. Beside half a
@@ -53,6 +54,7 @@ class TrainConfig:
     loss: str = "spectral"
     waveform_weight: float = 0.5
     energy_weight: float = 0.0
+    onset_weight: float = 0.0
     kl_weight: float = 0.01
     kl_warmup: float = 0.02
     learning_rate: float = 1e-3
@@ -75,6 +77,7 @@ class TrainConfig:
             f"crop must be at most {LARGEST_CROP} samples": self.crop <= LARGEST_CROP,
             "waveform_weight must lie in [0, 1000]": 0 <= self.waveform_weight <= 1000,
             "energy_weight must lie in [0, 1000]": 0 <= self.energy_weight <= 1000,
+            "onset_weight must lie in [0, 1000]": 0 <= self.onset_weight <= 1000,
             "seed must lie in [0, 2^32)": isinstance(self.seed, int) and 0 <= self.seed < 2**32,
             "kl_weight must lie in [0, 1000]": 0 <= self.kl_weight <= 1000,
             "kl_warmup must lie in [0, 1]": 0 <= self.kl_warmup <= 1,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from auraloss.freq import MultiResolutionSTFTLoss
 from torch import Tensor, nn
@@ -77,16 +79,72 @@ class BandEnergy(nn.Module):
         return self.beyond(ours, theirs) + self.beyond(ours.mean(dim=-1), theirs.mean(dim=-1))
 
 
+def mel_filters(bins: int, bands: int, rate: float) -> Tensor:
+    """(bands, bins): triangles that are evenly spaced on Slaney's mel scale, linear up to 1 kHz, from 0 to rate / 2."""
+    knee, per_hertz, per_e_fold = 1000.0, 3 / 200, 27 / math.log(6.4)
+    top = knee * per_hertz + per_e_fold * math.log(rate / 2 / knee)
+    mels = torch.linspace(0, top, bands + 2)
+    above = (mels - knee * per_hertz).clamp_min(0)
+    edges = torch.where(above > 0, knee * torch.exp(above / per_e_fold), mels / per_hertz)[:, None]
+    bin_hz = torch.linspace(0, rate / 2, bins)
+    rising = (bin_hz - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - bin_hz) / (edges[2:] - edges[1:-1])
+    return torch.minimum(rising, falling).clamp_min(0)
+
+
+class OnsetStrength(nn.Module):
+    """Decades between the onset strengths of output and target: what a beat tracker goes by.
+
+    The strength is how much a band has risen within LAG frames (23 ms), on a logarithmic scale, in the mean over
+    bands. It is compared over all bands and in groups of them. A treble that does not rise as sharply as the music's
+    costs little in a spectrum and loses a beat.
+    """
+
+    FFT, HOP, LAG = 2048, 256, 2
+    BANDS, GROUPS = 128, 8
+    RANGE = 1e-8  # below the loudest band, as power: what is softer does not count
+
+    window: Tensor
+    filters: Tensor
+
+    def __init__(self, rate: float = 22_050.0) -> None:
+        super().__init__()
+        self.register_buffer("window", torch.hann_window(self.FFT))
+        self.register_buffer("filters", mel_filters(self.FFT // 2 + 1, self.BANDS, rate))
+
+    def power(self, audio: Tensor) -> Tensor:
+        """(batch, 1, samples) -> (batch, BANDS, frames)."""
+        spectrum = torch.stft(audio[:, 0], self.FFT, self.HOP, window=self.window, center=False, return_complex=True)
+        return self.filters @ (spectrum.real.square() + spectrum.imag.square())
+
+    def strength(self, power: Tensor, floor: Tensor) -> Tensor:
+        """(batch, BANDS, frames) -> (batch, GROUPS, frames - LAG)."""
+        level = torch.log10(power + floor)
+        rise = (level[..., self.LAG :] - level[..., : -self.LAG]).clamp_min(0)
+        return rise.unflatten(1, (self.GROUPS, -1)).mean(dim=2)
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        """(batch, 1, samples) twice -> a scalar."""
+        wanted = self.power(target)
+        floor = self.RANGE * wanted.amax(dim=(1, 2), keepdim=True) + POWER_FLOOR
+        difference = self.strength(self.power(output), floor) - self.strength(wanted, floor)
+        return difference.abs().mean() + difference.mean(dim=1).abs().mean()
+
+
 class TrainingLoss(nn.Module):
     """The loss of a configuration: "spectral", "mse" or "paper-vae" (see `TrainConfig`), without the KL divergence."""
 
-    def __init__(self, kind: str, waveform_weight: float, energy_weight: float = 0.0) -> None:
+    def __init__(
+        self, kind: str, waveform_weight: float, energy_weight: float = 0.0, onset_weight: float = 0.0
+    ) -> None:
         super().__init__()
         self.spectral = spectral_distance() if kind == "spectral" else None
         self.sums = kind == "paper-vae"
         self.waveform_weight = waveform_weight
         self.energy_weight = energy_weight
+        self.onset_weight = onset_weight
         self.energy = BandEnergy()
+        self.onsets = OnsetStrength()
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """(batch, 1, samples) twice -> a scalar."""
@@ -94,7 +152,11 @@ class TrainingLoss(nn.Module):
             squares = (output - target).square()
             return squares.sum() if self.sums else squares.mean()
         loss: Tensor = self.spectral(output, target) + self.waveform_weight * waveform_error(output, target)
-        return loss + self.energy_weight * self.energy(output, target) if self.energy_weight else loss
+        if self.energy_weight:
+            loss = loss + self.energy_weight * self.energy(output, target)
+        if self.onset_weight:
+            loss = loss + self.onset_weight * self.onsets(output, target)
+        return loss
 
 
 def si_sdr(output: Tensor, target: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ class TrainingModule(lightning.LightningModule):
         self.config = config
         self.net = net
         self.average = {name: value.detach().clone() for name, value in net.state_dict().items()}
-        self.loss = TrainingLoss(config.loss, config.waveform_weight, config.energy_weight)
+        self.loss = TrainingLoss(config.loss, config.waveform_weight, config.energy_weight, config.onset_weight)
         self.distance = spectral_distance()
         self.step = 0
         self.seconds = 0.0
