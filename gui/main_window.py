@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from time import monotonic
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from PySide6.QtCore import QByteArray, Qt, QTimer
-from PySide6.QtGui import QAction, QCloseEvent, QDragEnterEvent, QDropEvent, QKeySequence, QResizeEvent, QShowEvent
-from PySide6.QtWidgets import QDialog, QDockWidget, QFileDialog, QInputDialog, QMainWindow, QMenu, QVBoxLayout, QWidget
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QResizeEvent, QShowEvent
+from PySide6.QtWidgets import QDialog, QDockWidget, QFileDialog, QInputDialog, QMainWindow, QVBoxLayout, QWidget
 
 from rtae.demo import DEMO_PATH
 from rtae.setup import MICROPHONE, SOURCES
@@ -22,6 +21,7 @@ from .bridge import Bridge
 from .controller import Controller
 from .docks import Docks
 from .live import Live
+from .menus import Menus
 from .panels.knobs import KnobsPanel
 from .panels.map import MapPanel
 from .panels.pictures import PicturesPanel
@@ -56,7 +56,6 @@ class MainWindow(QMainWindow):
         self.knobs, self.map = KnobsPanel(controller), MapPanel(controller)
         self.slowest, self.longest_gap, self.frames = 0.0, 0.0, 0
         self.before = monotonic()
-        self.keys: list[tuple[str, str]] = []
         self.restored = False  # its panels are where they were the last time
         self.setWindowTitle("RTAE")
         self.setAcceptDrops(True)
@@ -67,7 +66,7 @@ class MainWindow(QMainWindow):
             | QMainWindow.DockOption.GroupedDragging
         )
         self._lay_out()
-        self._menus()
+        self.menus = Menus(self)
         self._connect()
         self.setMinimumSize(960, 560)
         self.resize(1280, 800)
@@ -97,68 +96,6 @@ class MainWindow(QMainWindow):
         self.rest.timeout.connect(self._make_rest)
         self.statusBar().addWidget(self.status, 1)
         self.statusBar().setSizeGripEnabled(False)
-
-    def _add(self, menu: QMenu, words: str, keys: str, action: Callable[[], object]) -> QAction:
-        made = QAction(words, self)
-        if keys:
-            made.setShortcut(QKeySequence(keys))
-            self.keys.append((made.shortcut().toString(QKeySequence.SequenceFormat.NativeText), words.rstrip(".")))
-        made.triggered.connect(lambda *_: action())
-        menu.addAction(made)
-        return made
-
-    def _menus(self) -> None:
-        ask, knobs = self.controller, self.controller.knobs
-        bar = self.menuBar()
-        file = bar.addMenu("&File")
-        self._add(file, "Open a song...", "O", self.open_song)
-        self.recent = file.addMenu("Recent songs")
-        self.recent.aboutToShow.connect(self._list_recent)
-        self._add(file, "Play the demo track", "", lambda: ask.open(str(DEMO_PATH)))
-        self._add(file, "Microphone", "M", self.transport.microphone.click)
-        self._add(file, "Dream", "I", self.transport.dream.click)
-        self._add(file, "Open song B...", "B", self.open_second)
-        file.addSeparator()
-        self._add(file, "Render the song with these knobs...", "Ctrl+E", self.render_song)
-        self._add(file, "Render a performance...", "", self.render_performance)
-        self._add(file, "Import a model's folder...", "", self.import_model)
-        file.addSeparator()
-        self._add(file, "Quit", "Ctrl+Q", self.close)
-        play = bar.addMenu("&Play")
-        self._add(play, "Play or pause", "Space", ask.toggle)
-        self._add(play, "Stop", "Home", ask.stop)
-        self._add(play, "Back 5 s", ",", lambda: ask.seek(ask.status().position - 5))
-        self._add(play, "On 5 s", ".", lambda: ask.seek(ask.status().position + 5))
-        self._add(play, "Loop the whole song", "L", self.transport.loop.click)
-        self._add(play, "Record what is heard", "R", self.transport.record.click)
-        self._add(play, "Perform: note every turn of a knob", "P", self.transport.perform.click)
-        play.addSeparator()
-        self._add(play, "Next model", "]", lambda: self.models.step(1))
-        self._add(play, "Previous model", "[", lambda: self.models.step(-1))
-        self._add(play, "Bypass: the song itself", "Y", lambda: self._flip("bypass"))
-        self._add(play, "Hear the difference", "H", lambda: self._flip("difference"))
-        self._add(play, "Match level", "", lambda: self._flip("match"))
-        self._add(play, "Freeze", "F", lambda: self._flip("freeze"))
-        edit = bar.addMenu("&Knobs")
-        self._add(edit, "Undo", "Ctrl+Z", knobs.undo)
-        self._add(edit, "Redo", "Ctrl+Shift+Z", knobs.redo)
-        self._add(edit, "Move the knobs by chance", "D", self.knobs.roll)
-        self._add(edit, "All to their defaults", "Ctrl+0", lambda: self.knobs.choose(""))
-        self._add(edit, "Next preset", "N", lambda: self.knobs.step(1))
-        self._add(edit, "Previous preset", "Shift+N", lambda: self.knobs.step(-1))
-        sound = bar.addMenu("&Sound")
-        self._add(sound, "Sound device...", "Ctrl+,", self.choose_device)
-        self._add(sound, "Play a test tone", "", ask.test_tone)
-        self.midi = sound.addMenu("MIDI controller")
-        self.midi.aboutToShow.connect(self._list_midi)
-        self._add(sound, "OSC...", "", self.choose_osc)
-        view = bar.addMenu("&View")
-        for number, (name, dock) in enumerate(self.docks.items(), 1):
-            self._add(view, f"Show {name.lower()}", f"Ctrl+{number}", dock.raise_)
-        view.addSeparator()
-        self._add(view, "Put all panels back", "", self.beside.put_back)
-        help_menu = bar.addMenu("&Help")
-        self._add(help_menu, "Keys and mouse", "F1", self.show_keys)
 
     def _connect(self) -> None:
         ask = self.controller
@@ -308,7 +245,7 @@ class MainWindow(QMainWindow):
         """The sheet of keys."""
         from .dialogs import KeysDialog
 
-        show(KeysDialog(self.keys, self))
+        show(KeysDialog(self.menus.keys, self))
 
     def choose_osc(self) -> None:
         """The port."""
@@ -328,25 +265,13 @@ class MainWindow(QMainWindow):
         if name:
             self.controller.stop_performing(with_suffix(name, ".json"))
 
-    def _flip(self, id: str) -> None:
+    def flip(self, id: str) -> None:
+        """A switch, the other way."""
         self.controller.set(id, 1.0 - self.controller.knobs.values[id])
 
     def _folder(self) -> str:
         recent = [name for name in self.controller.recent() if name != str(DEMO_PATH)]
         return str(Path(recent[0]).parent if recent else Path.home())
-
-    def _list_recent(self) -> None:
-        self.recent.clear()
-        for name in self.controller.recent():
-            self.recent.addAction(Path(name).name, lambda name=name: self.controller.open(name))
-        self.recent.setEnabled(bool(self.controller.recent()))
-
-    def _list_midi(self) -> None:
-        self.midi.clear()
-        for name in ["", *self.bridge.ports()]:
-            action = self.midi.addAction(name or "None", lambda name=name: self.bridge.open_midi(name))
-            action.setCheckable(True)
-            action.setChecked(name == self.bridge.midi_name)
 
     def _show_bound(self, names: dict[str, str]) -> None:
         for id, knob in self.knobs.panel.knobs.items():

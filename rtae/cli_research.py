@@ -125,7 +125,7 @@ def carried(
     json: Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")] = None,
 ) -> None:
     """Measure what each latent dimension of a variational model carries, and whether it has collapsed."""
-    require_extra("train", "torch", "lightning", "auraloss", "torchmetrics", "safetensors")
+    require_extra("train", "torch", "lightning", "auraloss", "safetensors")
     from rtae.show_comparisons import showing_carried
 
     showing_carried(model, on, json)

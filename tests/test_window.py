@@ -126,7 +126,7 @@ def test_source_b_plays_beside_it_and_is_heard(stage, stage_folder, tmp_path):
 
 def test_recent_songs_are_listed_and_opened(make_stage, stage_folder):
     stage = make_stage()
-    menu = stage.window.recent
+    menu = stage.window.menus.recent
     menu.aboutToShow.emit()
     assert not menu.actions()
     names = [str(stage_folder / "song.wav"), *(str(stage_folder / f"{number}.wav") for number in range(RECENT))]
@@ -136,7 +136,7 @@ def test_recent_songs_are_listed_and_opened(make_stage, stage_folder):
     stage.wait(lambda: stage.controller.recent()[0] == names[0])
     stage.window.close()
     later = make_stage(source="tone")
-    menu = later.window.recent
+    menu = later.window.menus.recent
     menu.aboutToShow.emit()
     assert [action.text() for action in menu.actions()] == ["song.wav", *(f"{n}.wav" for n in range(RECENT - 1, 0, -1))]
     menu.actions()[0].trigger()

@@ -44,7 +44,7 @@ def test_a_song_that_is_cut_short_says_so_beside_its_name(stage, stage_folder, t
     whole, cut = tmp_path / f"whole.{suffix}", tmp_path / f"cut.{suffix}"
     sf.write(whole, *sf.read(stage_folder / "song.wav"))
     cut.write_bytes(whole.read_bytes()[: int(0.6 * whole.stat().st_size)])
-    view = stage.window.transport.drawing
+    view = stage.window.transport.first_view
     for path, title in ((whole, whole.name), (cut, f"{cut.name} (cut short or damaged)")):
         stage.drop(path)
         stage.wait(lambda title=title: view.name == title and view.duration > 0)

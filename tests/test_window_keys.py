@@ -39,7 +39,7 @@ def all_actions(menu: QMenu) -> list:
 
 # -- hotkeys -----------------------------------------------------------------------------------------------------------
 def test_the_sheet_and_the_guide_list_every_key_and_no_key_is_used_twice(stage):
-    keys = stage.window.keys
+    keys = stage.window.menus.keys
     actions = [action for menu in stage.window.menuBar().actions() for action in all_actions(menu.menu())]
     bound = [action.shortcut().toString(QKeySequence.SequenceFormat.NativeText) for action in actions]
     assert sorted(filter(None, bound)) == sorted(key for key, _ in keys)

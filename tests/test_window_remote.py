@@ -117,8 +117,8 @@ def test_without_a_controller_it_says_so(stage, monkeypatch):
     right_click(stage, "echo", "MIDI learn")
     assert stage.heard("No MIDI controller was found")
     assert not stage.knobs["echo"].is_learning()
-    stage.window.midi.aboutToShow.emit()
-    assert [action.text() for action in stage.window.midi.actions()] == ["None"]
+    stage.window.menus.midi.aboutToShow.emit()
+    assert [action.text() for action in stage.window.menus.midi.actions()] == ["None"]
 
 
 def test_broken_bindings_are_told_and_the_window_opens(make_stage, tmp_path):
