@@ -41,7 +41,7 @@ class Snake(nn.Module):
         return x + torch.sin(a * x).square() / a
 
 
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"elu": nn.ELU, "snake": Snake, "relu": nn.ReLU, "gelu": nn.GELU}
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"elu": nn.ELU, "snake": Snake}
 
 
 def each(change: Callable[[Layer], Layer], last: bool = True) -> Change:
@@ -96,12 +96,9 @@ CHANGES: dict[str, Change] = {
     "strides early": early,
     "ELU": lambda net: net,
     "snake": lambda net: net,
-    "ReLU": lambda net: net,
-    "GELU": lambda net: net,
     "block shortcut": lambda net: replace(net, shortcut_frames=1),
     "shortcut of 6 frames": lambda net: replace(net, shortcut_frames=6),
     "no shortcut": lambda net: replace(net, shortcut_frames=0),
-    "sees ahead": lambda net: replace(net, causal=False),
 }
 
 

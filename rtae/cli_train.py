@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rtae.cli_options import Json, find_source, require_extra
+from rtae.cli_options import Json, find_source, is_typed, require_extra
 
 
 def train(
@@ -24,7 +24,11 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out exactly.")] = False,
     start: Annotated[
         str | None,
-        typer.Option("--from", help="Start from another run's folder, or a model that holds its checkpoint."),
+        typer.Option(
+            "--from",
+            help="Start from another run's folder, or a model that holds its checkpoint: with its network and weights "
+            "of the loss, and a learning rate of 0.0005, unless you give others.",
+        ),
     ] = None,
     shortcut_frames: Annotated[
         int, typer.Option(min=0, max=16, help="Length of the linear shortcut, in latent frames; 0 leaves it out.")
@@ -41,9 +45,9 @@ def train(
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
     batch: Annotated[int, typer.Option(min=1, help="Examples per step.")] = 4,
     crop: Annotated[int, typer.Option(min=4096, help="Samples per example.")] = 8192,
-    waveform_weight: Annotated[float, typer.Option(help="Weight of the waveform term beside the spectral one.")] = 0.5,
-    energy_weight: Annotated[float, typer.Option(help="Weight of the term that keeps the energy of each band.")] = 0.0,
-    onset_weight: Annotated[float, typer.Option(help="Weight of the term that keeps the strength of onsets.")] = 0.0,
+    waveform_weight: Annotated[float, typer.Option(help="Weight of the waveform term beside the spectral one.")] = 1.0,
+    energy_weight: Annotated[float, typer.Option(help="Weight of the term that keeps the energy of each band.")] = 1.0,
+    onset_weight: Annotated[float, typer.Option(help="Weight of the term that keeps the strength of onsets.")] = 1.0,
     kl_weight: Annotated[float, typer.Option(help="With --model vae: weight of the KL divergence, once up.")] = 0.01,
     validate_every: Annotated[int, typer.Option(min=1, help="Steps between two validations.")] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and examples.")] = 0,
@@ -53,6 +57,7 @@ def train(
     require_extra("train", "torch", "lightning", "auraloss", "safetensors")
     from dataclasses import replace
 
+    from rtae.models import available
     from rtae.nets.config import preset
     from rtae.show_training import training
     from rtae.training.checkpoint import Checkpoint
@@ -73,10 +78,13 @@ def train(
         validate_every=validate_every,
         seed=seed,
     )
+    typed = {name for name in context.params if is_typed(context, name)}
+    begin = Checkpoint.load(available().get(start, Path(start))) if start else None
     if resume:
-        typed = {name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"}
         config = Checkpoint.load(out).config.continued(config, typed)
-    training(config, folder, out, held_out, resume, threads, start)
+    elif begin:
+        config = begin.config.further(config, typed)
+    training(config, folder, out, held_out, resume, threads, begin)
 
 
 def export(

@@ -50,7 +50,6 @@ ALIVE_SECONDS = 10.0  # a progress.json younger than this belongs to a process t
 NICENESS = 10  # the sound and the window go first
 SHORT_MINUTES = 20.0  # trainings up to so long validate more often, or there would be one point and no preview
 SHORT_INTERVAL = 500  # steps
-TUNING_RATE = 5e-4  # learning rate of what goes on from another model
 
 
 @dataclass(frozen=True)
@@ -308,9 +307,8 @@ def network_of(order: Order) -> list[str]:
     if not order.start_from:
         return ["--model", order.preset]
     folder = Path(order.start_from).absolute()
-    net = checkpoint_facts(folder)["config"]["net"]
-    words = ["--from", str(folder), "--model", net["preset"], "--shortcut-frames", str(net.get("shortcut_frames", 3))]
-    return [*words, *([] if net.get("causal", True) else ["--symmetric"]), "--learning-rate", f"{TUNING_RATE:g}"]
+    checkpoint_facts(folder)  # or it is no checkpoint
+    return ["--from", str(folder)]
 
 
 def make_run(name: str) -> Path:

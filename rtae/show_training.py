@@ -17,6 +17,7 @@ from rtae.show import bar, clock, say
 
 if TYPE_CHECKING:
     from rtae.export.verify import Verification
+    from rtae.training.checkpoint import Checkpoint
     from rtae.training.config import TrainConfig
     from rtae.training.data import Survey
     from rtae.training.run import Report
@@ -62,17 +63,14 @@ def training(
     held_out: Path | None,
     resume: bool,
     threads: int | None,
-    start: str | None = None,
+    begin: Checkpoint | None = None,
 ) -> None:
     """`rtae train`."""
     import torch
 
-    from rtae.models import available
-    from rtae.training.checkpoint import Checkpoint
     from rtae.training.run import prepare_run, train
 
     prepare_run(config, out, resume)
-    begin = Checkpoint.load(available().get(start, Path(start))) if start else None
     if threads is not None:
         torch.set_num_threads(min(threads, os.cpu_count() or 1))
     rate, crop = config.net.sample_rate, config.crop

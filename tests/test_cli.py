@@ -34,6 +34,7 @@ from rtae.shared import Status
 from rtae.spec import DECODER_FILE, ENCODER_FILE, SPEC_FILE
 from rtae.training import data
 from rtae.training.checkpoint import CHECKPOINT_FILE
+from rtae.training.config import TUNING_RATE, TrainConfig
 
 RATE = 22_050
 COMMANDS = typer.main.get_command(cli.build()).commands
@@ -950,6 +951,13 @@ def test_from_songs_to_a_model_that_plays(work, rtae, monkeypatch):
     done = rtae("train", "songs", "--out", "run", "--resume", "--steps", "3")
     assert (done.code, done.err) == (0, "")
     assert "Trained 3 steps" in done.out
+    done = rtae("train", "songs", "--out", "on", "--from", "run", "--steps", "1", *QUICK)
+    assert (done.code, done.err) == (0, "")
+    assert TrainConfig.load(work / "on") == replace(TrainConfig.load(work / "run"), steps=1, learning_rate=TUNING_RATE)
+    assert_one_line(
+        rtae("train", "songs", "--out", "other", "--from", "run", "-m", "tiny", "--steps", "1", *QUICK),
+        "The model to start from is another network (small)",
+    )
     done = rtae("export", "run", "--name", "new", "--licence", "CC0")
     assert (done.code, done.err) == (0, "")
     assert "FAILED" not in done.out

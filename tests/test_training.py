@@ -25,7 +25,7 @@ from rtae.nets.linear import LinearCode
 from rtae.training import data, watch
 from rtae.training import run as running
 from rtae.training.checkpoint import CHECKPOINT_FILE, Checkpoint
-from rtae.training.config import CONFIG_FILE, TrainConfig
+from rtae.training.config import CONFIG_FILE, TUNING_RATE, TrainConfig
 from rtae.training.data import DATA_FILE, SCALE, Crops, Track, split, survey
 from rtae.training.losses import (
     BandEnergy,
@@ -584,6 +584,17 @@ def test_a_run_goes_on_with_its_own_configuration():
 def test_what_cannot_change_in_a_run_is_refused(changes, named, message):
     with pytest.raises(TrainingError, match=f"The run was started with {message}: leave the option out"):
         QUICK.continued(replace(QUICK, **changes), {named})
+
+
+def test_a_run_from_another_one_takes_over_its_network_and_what_it_cared_for():
+    first = replace(QUICK, energy_weight=2.0, onset_weight=3.0, waveform_weight=0.7)
+    wanted = TrainConfig(net=PRESETS["tiny"], steps=9, crop=8192, learning_rate=0.3, waveform_weight=0.1)
+    kept = first.further(wanted, set())
+    assert (kept.net, kept.waveform_weight, kept.energy_weight, kept.onset_weight) == (NET, 0.7, 2.0, 3.0)
+    assert (kept.steps, kept.crop, kept.learning_rate) == (9, 8192, TUNING_RATE)
+    named = first.further(wanted, {"model", "waveform_weight", "learning_rate"})
+    assert (named.net, named.waveform_weight, named.learning_rate) == (PRESETS["tiny"], 0.1, 0.3)
+    assert named.energy_weight == 2.0
 
 
 # -- checkpoints -------------------------------------------------------------------------------------------------------

@@ -14,6 +14,8 @@ from rtae.nets.config import NetConfig
 CONFIG_FILE = "config.json"
 LARGEST_BATCH = 1024
 LARGEST_CROP = 1 << 22
+TUNING_RATE = 5e-4  # peak learning rate of a run that starts from another one's weights
+WEIGHTS = ("loss", "waveform_weight", "energy_weight", "onset_weight", "kl_weight")  # what a training cares for
 
 
 def refuse_broken(rules: dict[str, bool]) -> None:
@@ -112,6 +114,18 @@ class TrainConfig:
         budget = {"steps": wanted.steps, "minutes": wanted.minutes} if named & {"steps", "minutes"} else {}
         interval = {"validate_every": wanted.validate_every} if "validate_every" in named else {}
         return replace(self, **budget, **interval)
+
+    def further(self, wanted: TrainConfig, named: set[str]) -> TrainConfig:
+        """What is wanted, for a run that starts from the weights of this one.
+
+        Its network and what it cared for are kept, and the learning rate is a lower one, unless they were named.
+        """
+        kept: dict[str, Any] = {name: getattr(self, name) for name in WEIGHTS if name not in named}
+        if not named & {"model", "shortcut_frames", "symmetric"}:
+            kept["net"] = self.net
+        if "learning_rate" not in named:
+            kept["learning_rate"] = TUNING_RATE
+        return replace(wanted, **kept)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
