@@ -88,12 +88,15 @@ def load_network(run: Path) -> tuple[Checkpoint, Autoencoder]:
 def load_tracks(run: Path, data: Path | None) -> tuple[dict[str, Any], list[Track], list[Track]]:
     """What the run was trained on: its record, the training tracks and the held-out ones.
 
-    data: the folder, if it is no longer where it was; then a run's held-out folder is looked for in it as well.
+    data: the folder, if it is no longer where it was; then songs held out are looked for in it as well, unless they
+    came from another folder that is still there.
     """
     try:
         record = json.loads((run / DATA_FILE).read_text())
         folder = data or Path(record["folder"])
-        held_folder = data or Path(record["held_out_folder"])
+        held_folder = Path(record["held_out_folder"])
+        if data and (record["held_out_folder"] == record["folder"] or not held_folder.is_dir()):
+            held_folder = data
         names = set(record["training"]), set(record["held_out"])
         record["minutes"] = float(record["minutes"])
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -282,6 +283,20 @@ def test_songs_that_moved(tmp_path, make_run, place):
     with pytest.raises(RtaeError, match="gone"):
         export(run, "mine", tmp_path / "models")
     assert export(run, "mine", tmp_path / "models", data=place / "songs").folder.is_dir()
+
+
+def test_songs_that_moved_while_those_held_out_stay_where_they_were(tmp_path, make_run, place):
+    run = make_run()
+    record = json.loads((run / DATA_FILE).read_text())
+    (other := tmp_path / "other").mkdir()
+    shutil.copy(place / "songs" / "a.wav", other)
+    record |= {"folder": str(tmp_path / "gone"), "held_out_folder": str(other), "held_out": ["a.wav"]}
+    for name in ("b.wav", "album/c.wav"):
+        (tmp_path / "moved" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(place / "songs" / name, tmp_path / "moved" / name)
+    record["training"] = ["b.wav", "album/c.wav"]
+    (run / DATA_FILE).write_text(json.dumps(record))
+    assert export(run, "mine", tmp_path / "models", data=tmp_path / "moved").folder.is_dir()
 
 
 # -- what is refused ---------------------------------------------------------------------------------------------------
