@@ -9,8 +9,8 @@ python docs/search_networks.py TRAIN_FOLDER OTHER_FOLDER PRESET RUNS_FOLDER
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
@@ -41,7 +41,7 @@ class Snake(nn.Module):
         return x + torch.sin(a * x).square() / a
 
 
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"elu": nn.ELU, "snake": Snake}
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"ELU": nn.ELU, "snake": Snake}
 
 
 def each(change: Callable[[Layer], Layer], last: bool = True) -> Change:
@@ -102,11 +102,9 @@ CHANGES: dict[str, Change] = {
 }
 
 
-@contextmanager
-def activation(name: str) -> Iterator[None]:
+def activation(name: str) -> AbstractContextManager[object]:
     """Networks have another activation meanwhile, if the name is that of one."""
-    with patch("torch.nn.LeakyReLU", lambda _: ACTIVATIONS[name]()) if name in ACTIVATIONS else nullcontext():
-        yield
+    return patch("torch.nn.LeakyReLU", lambda _: ACTIVATIONS[name]()) if name in ACTIVATIONS else nullcontext()
 
 
 def operations(net: NetConfig) -> float:
@@ -135,7 +133,7 @@ def main(train: Path, other: Path, preset: str, runs: Path) -> None:
         config = TrainConfig(
             net=net, steps=STEPS, waveform_weight=1.0, energy_weight=1.0, onset_weight=1.0, validate_every=1_000_000
         )
-        with activation(name.lower()):
+        with activation(name):
             if not train_all({run: config}, material, runs, held_out=held):
                 return
             found = measure(run, runs / "runs" / run, HeldOut(held.tracks))

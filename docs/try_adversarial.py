@@ -87,7 +87,7 @@ def go_on(start: Checkpoint, crops: Crops, adversarial: float, features: float) 
         fake = net.decoder(z)[..., : real.shape[-1]]
         if adversarial or features:
             verdicts = [(judge(real)[0], judge(fake.detach())[0]) for judge in judges]
-            loss = sum((functional.relu(1 - a) + functional.relu(1 + b)).mean() for a, b in map(same_size, verdicts))
+            loss = sum((functional.relu(1 - a) + functional.relu(1 + b)).mean() for a, b in verdicts)
             theirs.zero_grad()
             loss.backward()
             theirs.step()
@@ -105,12 +105,6 @@ def go_on(start: Checkpoint, crops: Crops, adversarial: float, features: float) 
         nn.utils.clip_grad_norm_(net.decoder.parameters(), config.clip_norm)
         ours.step()
     return net
-
-
-def same_size(pair: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Verdicts on pieces of one length."""
-    width = min(x.shape[-1] for x in pair)
-    return pair[0][..., :width], pair[1][..., :width]
 
 
 @torch.no_grad()

@@ -10,6 +10,28 @@ import typer
 
 from rtae.cli_options import Json, find_source, is_typed, require_extra
 
+HeldOut = Annotated[
+    Path | None, typer.Option("--held-out", help="Folder to measure on, instead of a tenth of the songs.")
+]
+Start = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        help="Start from another run's folder, or a model that holds its checkpoint: with its network and weights "
+        "of the loss, and a learning rate of 0.0005, unless you give others.",
+    ),
+]
+ShortcutFrames = Annotated[
+    int, typer.Option(min=0, max=16, help="Length of the linear shortcut, in latent frames; 0 leaves it out.")
+]
+Symmetric = Annotated[bool, typer.Option("--symmetric", help="Pad on both sides: sees ahead, adds latency.")]
+Loss = Annotated[
+    str,
+    typer.Option(
+        help="spectral, mse, or paper-vae (of --model vae); these two with --shortcut-frames 0 are the paper's."
+    ),
+]
+
 
 def train(
     context: typer.Context,
@@ -18,30 +40,12 @@ def train(
     model: Annotated[str, typer.Option("--model", "-m", help="Preset: large, small, tiny or vae.")] = "small",
     minutes: Annotated[float | None, typer.Option(min=0.01, help="Train for so long [default: 60].")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Train for so many steps.")] = None,
-    held_out: Annotated[
-        Path | None, typer.Option("--held-out", help="Folder to measure on, instead of a tenth of the songs.")
-    ] = None,
+    held_out: HeldOut = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out exactly.")] = False,
-    start: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            help="Start from another run's folder, or a model that holds its checkpoint: with its network and weights "
-            "of the loss, and a learning rate of 0.0005, unless you give others.",
-        ),
-    ] = None,
-    shortcut_frames: Annotated[
-        int, typer.Option(min=0, max=16, help="Length of the linear shortcut, in latent frames; 0 leaves it out.")
-    ] = 3,
-    symmetric: Annotated[
-        bool, typer.Option("--symmetric", help="Pad on both sides: sees ahead, adds latency.")
-    ] = False,
-    loss: Annotated[
-        str,
-        typer.Option(
-            help="spectral, mse, or paper-vae (of --model vae); these two with --shortcut-frames 0 are the paper's."
-        ),
-    ] = "spectral",
+    start: Start = None,
+    shortcut_frames: ShortcutFrames = 3,
+    symmetric: Symmetric = False,
+    loss: Loss = "spectral",
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
     batch: Annotated[int, typer.Option(min=1, help="Examples per step.")] = 4,
     crop: Annotated[int, typer.Option(min=4096, help="Samples per example.")] = 8192,

@@ -34,6 +34,12 @@ def waveform_error(output: Tensor, target: Tensor) -> Tensor:
     return torch.log10(error / signal).mean()
 
 
+def power_spectrum(audio: Tensor, window: Tensor, hop: int) -> Tensor:
+    """(batch, 1, samples) -> (batch, bins, frames), of frames that lie within the audio; windows of that length."""
+    spectrum = torch.stft(audio[:, 0], len(window), hop, window=window, center=False, return_complex=True)
+    return spectrum.real.square() + spectrum.imag.square()
+
+
 class BandEnergy(nn.Module):
     """Decades between the energies of output and target in third-octave bands, beyond a tolerance.
 
@@ -64,8 +70,7 @@ class BandEnergy(nn.Module):
 
     def energies(self, audio: Tensor) -> Tensor:
         """(batch, 1, samples) -> (batch, bands, stretches), the mean power in each."""
-        spectrum = torch.stft(audio[:, 0], self.FFT, self.HOP, window=self.window, center=False, return_complex=True)
-        power = (spectrum.real.square() + spectrum.imag.square()) / self.FFT**2
+        power = power_spectrum(audio, self.window, self.HOP) / self.FFT**2
         return functional.avg_pool1d(self.bands @ power, self.FRAMES, self.FRAMES // 2)
 
     def beyond(self, output: Tensor, target: Tensor) -> Tensor:
@@ -114,8 +119,7 @@ class OnsetStrength(nn.Module):
 
     def power(self, audio: Tensor) -> Tensor:
         """(batch, 1, samples) -> (batch, BANDS, frames)."""
-        spectrum = torch.stft(audio[:, 0], self.FFT, self.HOP, window=self.window, center=False, return_complex=True)
-        return self.filters @ (spectrum.real.square() + spectrum.imag.square())
+        return self.filters @ power_spectrum(audio, self.window, self.HOP)
 
     def strength(self, power: Tensor, floor: Tensor) -> Tensor:
         """(batch, BANDS, frames) -> (batch, GROUPS, frames - LAG)."""
