@@ -30,12 +30,21 @@ def fade_in(samples: int) -> FloatArray:
     return ((np.arange(samples) + 0.5) / max(samples, 1)).astype(np.float32)
 
 
+def peak(block: FloatArray) -> float:
+    """The largest absolute value, 0 of nothing; NaN where the block has any.
+
+    >>> peak(np.float32([[0.5, -2.0]]))
+    2.0
+    """
+    return float(np.maximum.reduce(np.abs(block), axis=None, initial=0.0))
+
+
 def finite(block: FloatArray) -> tuple[FloatArray, int]:
     """The block with NaN and infinity replaced by 0, and how many there were; the same object where all is well.
 
     What is finite but beyond LOUDEST is cut to it: further gains would make it infinite.
     """
-    if bool(np.all(np.abs(block) <= LOUDEST)):  # false for NaN as well
+    if peak(block) <= LOUDEST:  # false for NaN as well
         return block, 0
     good = np.isfinite(block)
     return np.clip(np.where(good, block, np.float32(0)), -LOUDEST, LOUDEST), block.size - int(np.count_nonzero(good))
@@ -172,18 +181,17 @@ class Limiter:
     RELEASE_SECONDS = 0.1  # from silence to full gain
     CEILING_SECONDS = 0.02  # in which the ceiling moves by 1 at most, so that moving it does not click
 
-    def __init__(self, channels: int, rate: int, longest_block: int, ceiling_seconds: float = CEILING_SECONDS) -> None:
-        self.pending = Ring(channels, longest_block + self.PIECE)
-        self.ready = Ring(channels, longest_block + 3 * self.PIECE)
+    def __init__(self, channels: int, rate: int, ceiling_seconds: float = CEILING_SECONDS) -> None:
+        self.channels = channels
         self.release = self.PIECE / (rate * self.RELEASE_SECONDS)
         self.ceiling_step = self.PIECE / (rate * ceiling_seconds)
         self.reset()
 
     def reset(self) -> None:
         """Full gain and silence."""
-        self.pending.clear()
-        self.ready.clear(silence=self.DELAY - self.PIECE)
-        self.held: FloatArray = np.zeros((self.pending.data.shape[0], self.PIECE), np.float32)
+        # What waits for the end of the piece behind it, and what has passed and is to be given out.
+        self.waiting: FloatArray = np.zeros((self.channels, self.PIECE), np.float32)
+        self.ready: FloatArray = np.zeros((self.channels, self.DELAY - self.PIECE), np.float32)
         self.held_allowed = 1.0
         self.ceiling: float | None = None
         self.edge = 1.0
@@ -194,31 +202,34 @@ class Limiter:
 
         A ceiling that changes gets to its new place within `ceiling_seconds`.
         """
-        self.pending.write(block)
-        pieces = self.pending.stored // self.PIECE
-        audio = np.concatenate([self.held, self.pending.read(pieces * self.PIECE)], axis=1)
-        if pieces and self.idle(audio, ceiling):
-            self.ready.write(audio[:, : -self.PIECE])
-            self.held = audio[:, -self.PIECE :].copy()
-        elif pieces:
-            cut = audio.reshape(len(audio), pieces + 1, self.PIECE)
-            peaks = np.abs(cut[:, 1:]).max(axis=(0, 2))
-            allowed = np.minimum(1.0, self.ceilings(pieces, ceiling) / np.maximum(peaks, 1e-9))
-            edges = self.edges(allowed)
-            self.held = audio[:, -self.PIECE :].copy()
-            out = audio[:, : -self.PIECE]
-            if edges.min() < 1.0:
-                slope = np.arange(self.PIECE) / self.PIECE
-                gain = edges[:-1, None] + np.diff(edges)[:, None] * slope
-                out = (out * gain.reshape(-1)).astype(np.float32)
-            # The products may round up past the ceiling by one step.
-            self.ready.write(np.clip(out, -self.highest, self.highest))
-        return self.ready.read(block.shape[1])
+        audio = np.concatenate([self.waiting, block], axis=1)
+        pieces = audio.shape[1] // self.PIECE - 1
+        done = pieces * self.PIECE
+        out = audio[:, :done]
+        if pieces and not self.idle(audio, ceiling):
+            out = self.limited(audio[:, : done + self.PIECE], ceiling)
+        ready = np.concatenate([self.ready, out], axis=1)
+        self.waiting = audio[:, done:].copy()
+        self.ready = ready[:, block.shape[1] :].copy()
+        return ready[:, : block.shape[1]]
+
+    def limited(self, audio: FloatArray, ceiling: float) -> FloatArray:
+        """All pieces but the last one, whose gain depends on what comes next."""
+        peaks = np.abs(audio.reshape(len(audio), -1, self.PIECE)[:, 1:]).max(axis=(0, 2))
+        allowed = np.minimum(1.0, self.ceilings(len(peaks), ceiling) / np.maximum(peaks, 1e-9))
+        edges = self.edges(allowed)
+        out = audio[:, : -self.PIECE]
+        if edges.min() < 1.0:
+            slope = np.arange(self.PIECE) / self.PIECE
+            gain = edges[:-1, None] + np.diff(edges)[:, None] * slope
+            out = (out * gain.reshape(-1)).astype(np.float32)
+        # The products may round up past the ceiling by one step.
+        return np.clip(out, -self.highest, self.highest)
 
     def idle(self, audio: FloatArray, ceiling: float) -> bool:
         """Whether there is nothing to limit, which is so nearly always and need not cost much."""
         rests = self.edge == 1.0 and self.held_allowed == 1.0 and self.ceiling == ceiling
-        if rests and max(float(audio.max()), -float(audio.min())) <= ceiling:
+        if rests and peak(audio) <= ceiling:
             self.lowest = 1.0
             return True
         return False

@@ -21,7 +21,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from rtae.dsp import DelayLine, LevelMatch, Limiter, Ramp, db_to_gain, finite
+from rtae.dsp import DelayLine, LevelMatch, Limiter, Ramp, db_to_gain, finite, peak
 from rtae.errors import ParameterError
 from rtae.params import Snapshot
 from rtae.resample import Converter, Resampling, converters
@@ -37,6 +37,11 @@ CROSSFADE_STEP = 147
 DEFAULT_QUALITY = "HQ"
 QUALITIES = ("QQ", "LQ", "MQ", "HQ", "VHQ")
 LOWEST_RATE, HIGHEST_RATE = 1000, 768_000
+
+
+def rests(gain: FloatArray | float, at: float) -> bool:
+    """Whether what a Ramp gave is this number, for a whole block."""
+    return isinstance(gain, float) and gain == at
 
 
 @dataclass(frozen=True)
@@ -130,7 +135,7 @@ class Engine:
         self.output = Ring(channels, 3 * chunk)
         self.dry = DelayLine(self.rows, wet_delay + self.resampling.delay, chunk)
         fade_seconds = max(1, crossfade) / rate
-        self.limiter = Limiter(channels, rate, chunk, min(Limiter.CEILING_SECONDS, fade_seconds))
+        self.limiter = Limiter(channels, rate, min(Limiter.CEILING_SECONDS, fade_seconds))
         self.match = LevelMatch(rate)
         self.reset()
 
@@ -174,14 +179,21 @@ class Engine:
         position = 0
         while position < block.shape[1]:
             count = min(block.shape[1] - position, self.missing())
-            self.input.write(block[:, position : position + count])
+            self.take(block[:, position : position + count], values)
             position += count
-            if self.missing() == 0:
-                self.run_chunk(self.input.read(self.input.stored), values)
             parts.append(self.output.read(count))
         if len(parts) == 1:
             return parts[0]
         return np.concatenate(parts, axis=1) if parts else np.zeros((self.channels, 0), np.float32)
+
+    def take(self, part: FloatArray, values: Snapshot) -> None:
+        """Samples for the chunk that is being filled, no more than are missing; it is run when it is full."""
+        if self.input.stored or part.shape[1] < self.missing():
+            self.input.write(part)
+            if self.missing():
+                return
+            part = self.input.read(self.input.stored)
+        self.run_chunk(part, values)
 
     def missing(self) -> int:
         """Samples until the chunk that is being filled is full."""
@@ -198,8 +210,8 @@ class Engine:
         out = self.limiter.process(mixed, np.float32(db_to_gain(values["ceiling"])))
         self.output.write(out)
         self.meters = Meters(
-            float(np.abs(block).max()),
-            float(np.abs(out).max()),
+            peak(block),
+            peak(out),
             self.limiter.lowest,
             self.broken_input + self.windows.broken + self.windows.failures * self.hop,
             self.underflows,
@@ -211,7 +223,7 @@ class Engine:
         # It always listens, so that the gain is right at once when it is asked for.
         gain = self.match.listen(dry, wet)
         gain_now = self.matched_gain.next(gain if values["match"] else 1.0, dry.shape[1])
-        return wet if isinstance(gain_now, float) and gain_now == 1 else np.asarray(wet * gain_now, np.float32)
+        return wet if rests(gain_now, 1) else np.asarray(wet * gain_now, np.float32)
 
     def mixed(self, dry: FloatArray, wet: FloatArray, values: Snapshot) -> FloatArray:
         """Dry and wet as mixed, or the one without the other, or the dry one alone, with the output gain."""
@@ -224,8 +236,9 @@ class Engine:
         # Not dry + share * (wet - dry): a share of 0 must give the very samples of the dry signal.
         left, right = self.dry_share.next(dry_share, count), self.wet_share.next(wet_share, count)
         gain = self.output_gain.next(db_to_gain(gain_db), count)
-        only_wet = isinstance(left, float) and isinstance(right, float) and (left, right) == (0, 1)
-        return np.asarray((wet if only_wet else dry * left + wet * right) * gain, np.float32)
+        if rests(left, 0) and rests(right, 1):
+            return wet if rests(gain, 1) else np.asarray(wet * gain, np.float32)
+        return np.asarray((dry * left + wet * right) * gain, np.float32)
 
     def dry_mix(self, block: FloatArray, values: Snapshot) -> FloatArray:
         """What dry means: the source, or both of them mixed as their latents are."""
@@ -239,7 +252,7 @@ class Engine:
         """Through the model into the wet ring, as many whole hops as there are."""
         if self.there is not None:
             block = self.there.process(block)
-        self.model_rate = np.concatenate([self.model_rate, block], axis=1)
+        self.model_rate = np.concatenate([self.model_rate, block], axis=1) if self.model_rate.size else block
         while self.model_rate.shape[1] >= self.hop:
             hop = self.windows.step(self.model_rate[:, : self.hop], values)
             self.model_rate = self.model_rate[:, self.hop :]
@@ -249,7 +262,8 @@ class Engine:
 
     def take_wet(self, count: int) -> FloatArray:
         """Wet samples for a chunk; silence in place of any that are missing."""
-        self.owed -= self.wet.read(self.owed).shape[1]
+        if self.owed:
+            self.owed -= self.wet.read(self.owed).shape[1]
         wet = self.wet.read(count)
         missing = count - wet.shape[1]
         if missing:

@@ -5,7 +5,7 @@
 
 What comes out for a frame depends on its absolute number, on latents of it and of a bounded past, and on one snapshot
 of the parameters; freeze alone remembers when its switch was turned. So windows that overlap agree, and a render
-repeats a performance. To add an effect: a class in `rtae.effects`, a line in EFFECTS.
+repeats a performance. To add an effect: a class like those of `rtae.effects`, a line in EFFECTS.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from rtae.effects import (
     Echo,
     Effect,
     FloatArray,
-    Freeze,
     GainNoise,
     Macros,
     Map,
@@ -28,6 +27,7 @@ from rtae.effects import (
     RandomMix,
     Scale,
 )
+from rtae.freeze import Freeze
 from rtae.params import Snapshot
 from rtae.spec import ModelSpec
 
@@ -42,6 +42,8 @@ class Chain:
         self.spec = spec
         self.effects: list[Effect] = [effect() for effect in EFFECTS.values()]
         self.longest_past = sum(effect.longest_past(spec) for effect in self.effects)
+        self.values: Snapshot | None = None  # that `active` is for
+        self.active: list[Effect] = []
 
     def reset(self) -> None:
         """As new."""
@@ -50,7 +52,14 @@ class Chain:
 
     def past(self, values: Snapshot) -> int:
         """How many frames before those that are wanted the next `apply` depends on."""
-        return sum(effect.past(values, self.spec) for effect in self.effects)
+        return sum(effect.past(values, self.spec) for effect in self.acting(values))
+
+    def acting(self, values: Snapshot) -> list[Effect]:
+        """The effects that do something, found out again only where a parameter has changed: most do nothing."""
+        if values is not self.values and values != self.values:
+            self.active = [effect for effect in self.effects if not effect.neutral(values, self.spec)]
+        self.values = values
+        return self.active
 
     def apply(self, z: FloatArray, frame: int, wanted: int, values: Snapshot) -> FloatArray:
         """The last frames of z, bent: (channels, latent_dim, wanted).
@@ -59,9 +68,10 @@ class Chain:
         before those that are wanted, or where the stream does; what is missing is taken to be 0.
         """
         end = frame + z.shape[2]
-        pasts = [effect.past(values, self.spec) for effect in self.effects]
+        effects = self.acting(values)
+        pasts = [effect.past(values, self.spec) for effect in effects]
         later = sum(pasts)
-        for effect, past in zip(self.effects, pasts, strict=True):
+        for effect, past in zip(effects, pasts, strict=True):
             later -= past
             count = min(wanted + later, end - frame)
             z = effect.apply(newest(z, count + past), end - count, values, self.spec)

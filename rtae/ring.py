@@ -40,7 +40,8 @@ class Ring:
         place = self.written % self.capacity
         first = min(count, self.capacity - place)
         self.data[:, place : place + first] = block[:, :first]
-        self.data[:, : count - first] = block[:, first:count]
+        if first < count:
+            self.data[:, : count - first] = block[:, first:count]
         self.written += count
         return count
 
@@ -50,7 +51,8 @@ class Ring:
         place = self.taken % self.capacity
         first = min(count, self.capacity - place)
         out[:, :first] = self.data[:, place : place + first]
-        out[:, first:count] = self.data[:, : count - first]
+        if first < count:
+            out[:, first:count] = self.data[:, : count - first]
         self.taken += count
         return count
 

@@ -76,6 +76,7 @@ class SharedState:
             label: np.ndarray(shape, kind, self.memory.buf, offset)
             for (label, shape, kind), offset in zip(LAYOUT, offsets, strict=True)
         }
+        self.latest = b"", Snapshot()  # parameters as they lie here, and what they mean
         if self.owner:
             self.set_snapshot(Snapshot())
 
@@ -90,8 +91,12 @@ class SharedState:
 
     def snapshot(self) -> Snapshot:
         """The audio's side: all parameters; what is not a number, or out of range, is at its nearest allowed value."""
-        raw = self.views["parameters"].copy()
-        return Snapshot(tuple(p.nearest(float(value)) for p, value in zip(PARAMETERS, raw, strict=True)))
+        raw, (known, values) = self.views["parameters"].tobytes(), self.latest
+        if raw != known:
+            read = np.frombuffer(raw, np.float32).tolist()
+            values = Snapshot(tuple(p.nearest(value) for p, value in zip(PARAMETERS, read, strict=True)))
+            self.latest = raw, values  # at once: threads may ask for it
+        return values
 
     def set_status(self, status: Status) -> None:
         """The audio's side."""

@@ -142,9 +142,8 @@ class Windows:
         joined = fresh[:, : self.crossfade]
         if self.crossfade:
             joined = self.tail + (joined - self.tail) * self.fade
-        out = np.concatenate([joined, fresh[:, self.crossfade :]], axis=1)
         self.tail = fresh[:, self.hop :]
-        return out[:, : self.hop]
+        return np.concatenate([joined, fresh[:, self.crossfade : self.hop]], axis=1)
 
     def encode(self, values: Snapshot) -> None:
         """Latents of the frames that this hop completes."""
@@ -213,5 +212,7 @@ class Windows:
         missing = max(0, -wanted)
         audio = audio[:, : max(0, fresh.shape[1] - missing)]
         fresh[:, missing : missing + audio.shape[1]] = audio
-        self.broken += finite(fresh[:, self.crossfade :])[1]  # the rest was counted with the window before
-        return finite(fresh)[0]
+        sound, broken = finite(fresh)
+        if broken:
+            self.broken += finite(fresh[:, self.crossfade :])[1]  # the rest was counted with the window before
+        return sound

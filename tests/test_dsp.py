@@ -45,7 +45,7 @@ def bursts(rng: np.random.Generator, channels: int, samples: int, loudest: float
 def test_limiter_leaves_what_is_within_the_ceiling_as_it_is(rng, channels, blocks):
     audio = rng.uniform(-0.5, 0.5, (channels, 5000)).astype(np.float32)
     audio[:, 100], audio[:, 2000] = 0.5, -0.5
-    out = limit(Limiter(channels, RATE, LONGEST), audio, blocks, ceiling=0.5)
+    out = limit(Limiter(channels, RATE), audio, blocks, ceiling=0.5)
     assert out.dtype == np.float32
     assert np.array_equal(out, delayed(audio, Limiter.DELAY))
 
@@ -56,7 +56,7 @@ def test_limiter_never_exceeds_its_ceiling(rng, ceiling_db, loudest):
     ceiling = np.float32(db_to_gain(ceiling_db))
     audio = bursts(rng, 2, 20_000, loudest)
     assert np.abs(audio).max() > 1.3 * ceiling
-    out = limit(Limiter(2, RATE, LONGEST), audio, [1023, 64, 3], ceiling)
+    out = limit(Limiter(2, RATE), audio, [1023, 64, 3], ceiling)
     assert np.abs(out).max() <= ceiling
     assert np.abs(out).max() > 0.5 * ceiling  # limited, not silenced
 
@@ -65,7 +65,7 @@ def test_limiter_never_exceeds_its_ceiling(rng, ceiling_db, loudest):
 def test_limiter_is_in_time_for_a_single_sample(place):
     audio = np.full((1, 400), 0.25, np.float32)
     audio[0, 100 + place] = -8
-    out = limit(Limiter(1, RATE, LONGEST), audio, [50])
+    out = limit(Limiter(1, RATE), audio, [50])
     assert np.abs(out).max() <= 1
     # It is the gain that came down, not the sample that was cut off.
     arrived = 100 + place + Limiter.DELAY
@@ -76,15 +76,15 @@ def test_limiter_is_in_time_for_a_single_sample(place):
 @pytest.mark.parametrize("blocks", CUTS.values(), ids=CUTS)
 def test_limiter_does_not_depend_on_the_blocks(rng, blocks):
     audio = bursts(rng, 2, 9000, 5.0)
-    whole = limit(Limiter(2, RATE, LONGEST), audio, [LONGEST])
+    whole = limit(Limiter(2, RATE), audio, [LONGEST])
     assert np.abs(whole - delayed(audio, Limiter.DELAY)).max() > 1
-    assert np.array_equal(limit(Limiter(2, RATE, LONGEST), audio, blocks), whole)
+    assert np.array_equal(limit(Limiter(2, RATE), audio, blocks), whole)
 
 
 @pytest.mark.parametrize("loud", [0, 1])
 def test_limiter_turns_all_channels_down_together_and_smoothly(rng, loud):
     audio = np.concatenate([bursts(rng, 1, 40_000, 30.0), np.full((1, 40_000), 0.01, np.float32)])
-    out = limit(Limiter(2, RATE, LONGEST), audio[:: 1 - 2 * loud], [480])[:: 1 - 2 * loud, Limiter.DELAY :]
+    out = limit(Limiter(2, RATE), audio[:: 1 - 2 * loud], [480])[:: 1 - 2 * loud, Limiter.DELAY :]
     gain = out[1] / audio[1, 0]  # the quiet channel shows what the loud one caused
     assert gain.min() < 0.1
     assert gain.max() <= 1 + ROUNDING
@@ -97,7 +97,7 @@ def test_limiter_turns_all_channels_down_together_and_smoothly(rng, loud):
 
 
 def test_limiter_returns_to_full_gain_and_reports_it(rng):
-    limiter = Limiter(1, RATE, LONGEST)
+    limiter = Limiter(1, RATE)
     limit(limiter, np.full((1, 640), 4, np.float32), [64])
     assert limiter.lowest == pytest.approx(0.25, abs=ROUNDING)
     quiet = rng.uniform(-0.5, 0.5, (1, 4000)).astype(np.float32)
@@ -108,14 +108,14 @@ def test_limiter_returns_to_full_gain_and_reports_it(rng):
 
 
 def test_limiter_reset_equals_a_fresh_one(rng):
-    used, audio = Limiter(2, RATE, LONGEST), bursts(rng, 2, 3000, 4.0)
+    used, audio = Limiter(2, RATE), bursts(rng, 2, 3000, 4.0)
     limit(used, audio[:, :1777] * 3, [100])
     used.reset()
-    assert np.array_equal(limit(used, audio, [480]), limit(Limiter(2, RATE, LONGEST), audio, [480]))
+    assert np.array_equal(limit(used, audio, [480]), limit(Limiter(2, RATE), audio, [480]))
 
 
 def test_a_lower_ceiling_holds_after_its_way_there(rng):
-    limiter, audio = Limiter(1, RATE, LONGEST), bursts(rng, 1, 4000, 3.0)
+    limiter, audio = Limiter(1, RATE), bursts(rng, 1, 4000, 3.0)
     limit(limiter, audio, [100], ceiling=1.0)
     out = np.abs(limit(limiter, audio, [100], ceiling=0.1))
     way = round(Limiter.CEILING_SECONDS * RATE) + Limiter.DELAY + Limiter.PIECE

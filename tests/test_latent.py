@@ -10,7 +10,6 @@ from rtae.effects import (
     ECHOES,
     NOISE_RANGE,
     RISER,
-    SEAM_SECONDS,
     Effect,
     chosen_dimensions,
     frames_of,
@@ -18,6 +17,7 @@ from rtae.effects import (
     shuffled,
 )
 from rtae.engine import Engine
+from rtae.freeze import SEAM_SECONDS
 from rtae.latent import EFFECTS, Chain, apply_effects, newest
 from rtae.nets.config import SMALL
 from rtae.params import MACROS, PARAMETERS, TABLE, Snapshot
@@ -111,10 +111,13 @@ def test_every_effect_is_tested_and_every_latent_parameter_used():
 
 
 @each_effect
-def test_defaults_return_the_very_array(rng, name):
+def test_at_the_defaults_nothing_is_done(rng, name):
     z, effect = latents(rng, 50), EFFECTS[name]()
-    assert effect.past(Snapshot(), MAPPED) == 0
-    assert effect.apply(z, 7, Snapshot(), MAPPED) is z
+    if name == "freeze":  # which has to see every frame
+        assert effect.past(Snapshot(), MAPPED) == 0
+        assert effect.apply(z, 7, Snapshot(), MAPPED) is z
+    else:
+        assert effect.neutral(Snapshot(), MAPPED)
     assert apply_effects(z, 7, Snapshot(), MAPPED) is z
 
 
@@ -131,6 +134,17 @@ def test_effects_change_the_latents_and_leave_their_input_alone(rng, name, value
     chain = Chain(MAPPED)
     chain.effects = [effect for effect in chain.effects if not isinstance(effect, EFFECTS[name])]
     assert chain.apply(z, 0, 150, values) is z
+
+
+@each_case
+def test_a_chain_follows_its_parameters(rng, name, values):
+    z, chain = latents(rng, 150), Chain(MAPPED)
+    assert chain.apply(z, 0, 150, Snapshot()) is z
+    bent = chain.apply(z, 150, 150, values)
+    if name != "freeze":  # which remembers
+        assert np.array_equal(bent, apply_effects(z, 150, values, MAPPED))
+    assert chain.apply(z, 300, 150, values) is not z
+    assert chain.apply(z, 450, 150, Snapshot()) is z
 
 
 @each_case
