@@ -242,8 +242,9 @@ def turn_a_knob(server: Server, stream: Stream, turned: Snapshot) -> tuple[float
 
 
 def wait_for_probe(probe: Probe | Listener, stream: Stream) -> None:
-    """Until it is done. Raises DeviceError if the device stops."""
+    """Until it is done. Raises DisturbedError if the device stands still for a while, DeviceError if it is gone."""
     while not probe.done:
-        if stream.failed:
-            raise DeviceError(f"'{stream.name}' stopped while it was measured ({stream.failed}); try again")
+        if reason := stream.failed:
+            kind = DisturbedError if stream.active else DeviceError
+            raise kind(f"'{stream.name}' stopped while it was measured ({reason}); try again")
         sleep(POLL_SECONDS)

@@ -341,8 +341,8 @@ if __name__ == "__main__":
     with Client() as client:
         try:
             print(json.dumps(client.measure(Setup(model=sys.argv[1], mode=sys.argv[2], hop=960))))
-        except DisturbedError:
-            print(json.dumps({"late": 1}))
+        except DisturbedError as error:
+            print(json.dumps({"disturbed": str(error)}))
 """
 STATED_ATOL_MS = 2.0  # measured 0.7
 DRIFT_MS = 0.5  # of what the server states meanwhile, from which on it does not know it itself
@@ -360,12 +360,20 @@ def test_a_round_trip_takes_as_long_as_is_stated(server, setup, tmp_path, mode):
         done = subprocess.run(command, env=server[1], capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stderr
         found = json.loads(done.stdout)
-        if not (found["late"] or found["flags"] or found["drift_ms"] > DRIFT_MS):
+        if "disturbed" in found:
+            continue
+        # A busy server may give one of the two streams far more delay than the other.
+        same_device = found["measured"] < found["whole_measured"]
+        if same_device and not (found["late"] or found["flags"] or found["drift_ms"] > DRIFT_MS):
             break
     else:
+        if "asked for no sound" in found.get("disturbed", ""):
+            pytest.skip(f"the sound server stands still here: {found}")
+        if "disturbed" in found:
+            pytest.fail(f"sound was lost each time: {found}")
         if found["flags"] or found["drift_ms"] > DRIFT_MS:
             pytest.skip(f"the sound server does not know its own delay here: {found}")
-        pytest.fail(f"our own sound was late each time: {found}")
+        pytest.fail(f"our own sound was late, or gone through the engine in no time, each time: {found}")
     assert found["confidence"] > 2
     floor, stated_floor = (1000 * found[name] / found["rate"] for name in ("measured", "stated"))
     whole, stated = (1000 * found[name] / found["whole_rate"] for name in ("whole_measured", "whole_stated"))

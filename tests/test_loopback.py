@@ -1,8 +1,11 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from rtae.errors import DeviceError
-from rtae.loopback import LEVEL, MIN_CONFIDENCE, chirp, find_delay
+from rtae.errors import DeviceError, DisturbedError
+from rtae.loopback import LEVEL, MIN_CONFIDENCE, Probe, chirp, find_delay
+from rtae.measuring import wait_for_probe
 
 RATE = 48_000
 SECONDS = 2.5  # of recording
@@ -151,3 +154,11 @@ def test_shapes_that_do_not_fit():
         find_delay(np.zeros((1, RATE), np.float32), sound, RATE)
     with pytest.raises(ValueError, match="silent"):
         find_delay(came_back(0.0), np.zeros(100, np.float32), RATE)
+
+
+@pytest.mark.parametrize(("active", "kind"), [(True, DisturbedError), (False, DeviceError)])
+def test_a_device_that_stands_still_is_measured_again_and_one_that_is_gone_is_not(active, kind):
+    stream = SimpleNamespace(name="a card", active=active, failed="it hangs")
+    with pytest.raises(DeviceError, match=r"'a card' stopped while it was measured \(it hangs\); try again") as raised:
+        wait_for_probe(Probe(RATE), stream)
+    assert raised.type is kind
