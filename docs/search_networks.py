@@ -3,7 +3,7 @@
 Each is trained for the same steps on the same examples from the same seed, and measured on the songs of the second
 folder. Runs that are there already are not trained again, so that the same command goes on after Ctrl-C. Run from the
 project's folder with the extra `train` installed:
-python docs/search_networks.py TRAIN_FOLDER OTHER_FOLDER PRESET RUNS_FOLDER
+python docs/search_networks.py TRAIN_FOLDER OTHER_FOLDER PRESET RUNS_FOLDER ["NAME OF A CHANGE" ...]
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from rtae.training.data import survey
 from rtae.training.run import HeldOut
 
 STEPS = 1000
+WEIGHTS = {"waveform_weight": 1.0, "energy_weight": 1.0, "onset_weight": 1.0}
 Change = Callable[[NetConfig], NetConfig]
 
 
@@ -120,19 +121,19 @@ def operations(net: NetConfig) -> float:
     return total + 2 * net.latent_dim * net.shortcut_frames
 
 
-def main(train: Path, other: Path, preset: str, runs: Path) -> None:
-    """Train, measure and print a row for each."""
+def main(train: Path, other: Path, preset: str, runs: Path, names: list[str]) -> None:
+    """Train, measure and print a row for each change, or for those that are named."""
     torch.set_num_threads(1)
     base = PRESETS[preset]
     material, held = survey(train, base.sample_rate, 8192), survey(other, base.sample_rate, 8192)
     print(f"{preset}, {STEPS} steps: SI-SDR dB, MR-STFT, 1000 weights of the decoder, multiplications per sample")
     for name, change in CHANGES.items():
+        if names and name not in names:
+            continue
         if name == "strides early" and preset != "tiny":
             continue  # the others have no layer to take them from
         net, run = change(base), name.replace(" ", "-")
-        config = TrainConfig(
-            net=net, steps=STEPS, waveform_weight=1.0, energy_weight=1.0, onset_weight=1.0, validate_every=1_000_000
-        )
+        config = TrainConfig(net=net, steps=STEPS, **WEIGHTS, validate_every=1_000_000)
         with activation(name):
             if not train_all({run: config}, material, runs, held_out=held):
                 return
@@ -144,4 +145,4 @@ def main(train: Path, other: Path, preset: str, runs: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], Path(sys.argv[4]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], Path(sys.argv[4]), sys.argv[5:])

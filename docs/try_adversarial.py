@@ -2,8 +2,9 @@
 
 From a model's checkpoint the decoder goes on for a while, its encoder as it is, in three ways: by the losses of the
 training alone, with features of discriminators matched, and with the discriminators to be deceived as well (hinge
-loss). Measured is the middle of each song of the second folder. Run from the project's folder with the extras `train`,
-`analysis` and `visqol` installed:
+loss). All see the same examples; the learning rate falls along a cosine, and the average of the decoder's weights is
+what is measured, on the middle of each song of the second folder. Run from the project's folder with the extras
+`train`, `analysis` and `visqol` installed:
 python docs/try_adversarial.py TRAIN_FOLDER OTHER_FOLDER MODEL_FOLDER [STEPS]
 """
 
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from rtae.metrics import METRICS
 from rtae.nets.autoencoder import Autoencoder
@@ -29,7 +31,7 @@ from rtae.training.losses import TrainingLoss
 STEPS = 3000
 FFTS = (1024, 512, 256)
 CHANNELS = 24
-RATE, WARMUP = 2e-4, 300  # of the decoder and of the discriminators; steps in which only the latter learn
+RATE, WARMUP = 2e-4, 300  # peak for the decoder, constant for discriminators; steps in which only these learn
 WAYS = {"training's losses": (0.0, 0.0), "and features": (0.0, 1.0), "and adversarial": (0.1, 1.0)}
 FIGURES = ("si_sdr", "mr_stft", "log_mel", "visqol", "beat_f", "onset_f")
 OCTAVES = ("1k-2k", "2k-4k", "4k-8k")
@@ -72,15 +74,17 @@ def matched(real: list[Tensor], fake: list[Tensor]) -> Tensor:
 
 
 def go_on(start: Checkpoint, crops: Crops, adversarial: float, features: float) -> Autoencoder:
-    """The network after the steps that the crops are enough for."""
+    """The network, averaged, after the steps that the crops are enough for, less WARMUP."""
     config: TrainConfig = start.config
     torch.manual_seed(0)
     net, judges = Autoencoder(config.net), nn.ModuleList(Discriminator(fft) for fft in FFTS)
     net.load_state_dict(start.average)
     net.eval()  # with batch norm as it will be exported
-    loss_of = TrainingLoss(config.loss, config.waveform_weight, config.energy_weight, config.onset_weight)
+    loss_of = TrainingLoss(config)
     ours = torch.optim.Adam(net.decoder.parameters(), RATE, betas=(0.8, 0.99))
     theirs = torch.optim.Adam(judges.parameters(), RATE, betas=(0.8, 0.99))
+    average = AveragedModel(net.decoder, multi_avg_fn=get_ema_multi_avg_fn(config.ema))
+    falling = torch.optim.lr_scheduler.CosineAnnealingLR(ours, len(crops) // config.batch - WARMUP)
     for step, real in enumerate(batches(crops, config.batch)):
         with torch.no_grad():
             z = net.encoder(real)
@@ -91,8 +95,8 @@ def go_on(start: Checkpoint, crops: Crops, adversarial: float, features: float) 
             theirs.zero_grad()
             loss.backward()
             theirs.step()
-            if step < WARMUP:
-                continue
+        if step < WARMUP:
+            continue
         loss = loss_of(fake, real)
         if adversarial or features:
             for judge in judges:
@@ -104,6 +108,9 @@ def go_on(start: Checkpoint, crops: Crops, adversarial: float, features: float) 
         loss.backward()
         nn.utils.clip_grad_norm_(net.decoder.parameters(), config.clip_norm)
         ours.step()
+        falling.step()
+        average.update_parameters(net.decoder)
+    net.decoder = average.module
     return net
 
 
@@ -131,7 +138,7 @@ def main(train: Path, other: Path, model: Path, steps: int) -> None:
     before.load_state_dict(start.average)
     print(f"{'before':20}" + "".join(f"{x:9.3f}" for x in figures(before.eval(), songs)), flush=True)
     for name, weights in WAYS.items():
-        crops = Crops(tracks, config.crop, steps * config.batch, 1, config.gain_db)
+        crops = Crops(tracks, config.crop, (WARMUP + steps) * config.batch, 1, config.gain_db)
         found = figures(go_on(start, crops, *weights), songs)
         print(f"{name:20}" + "".join(f"{x:9.3f}" for x in found), flush=True)
 

@@ -52,7 +52,7 @@ def describe_ratio(ratio: float) -> str:
 def training_lines(training: dict[str, Any]) -> list[str]:
     """What the model was trained with and what it reached."""
     loss = {
-        "spectral": "multi-resolution STFT and logarithmic waveform error",
+        "spectral": "multi-resolution STFT, with weights for the waveform, energies, onsets and the floor",
         "mse": "mean squared error",
         "paper-vae": "sum of squared errors and KL divergence",
     }

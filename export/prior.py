@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from rtae.errors import ExportError
@@ -33,6 +34,7 @@ from rtae.training.rhythm import (
 
 from .graph import IR_VERSION, OPSET, GraphWriter
 
+FloatArray = NDArray[np.float32]
 PARITY_LIMIT = 1e-3  # standard deviations, over TRIAL_FRAMES frames that feed on each other
 TRIAL_FRAMES = 64
 DIGITS = 7
@@ -63,22 +65,7 @@ def prior_graph(net: PriorNet) -> bytes:
         beats = [node("Concat", rhythm_nodes(writer, net.rhythm, whole_past, config.context), "beats", axis=1)]
         seen += beats
     seen = node("Concat", seen, "seen", axis=1)
-    order = [1, 0, 2]  # torch: reset, update, new; ONNX: update, reset, new
-
-    def gates(name: str) -> np.ndarray:
-        return np.concatenate([np.split(state[f"gru.{name}_l0"], 3)[i] for i in order])
-
-    inputs = [
-        node("Unsqueeze", [seen, ints("first", 0)], "sequence"),
-        writer.weight("gru.W", gates("weight_ih")[None]),
-        writer.weight("gru.R", gates("weight_hh")[None]),
-        writer.weight("gru.B", np.concatenate([gates("bias_ih"), gates("bias_hh")])[None]),
-        "",
-        node("Unsqueeze", ["state", "first"], "state_before"),
-    ]
-    node_out = helper.make_node("GRU", inputs, ["", "state_after"], hidden_size=config.state, linear_before_reset=1)
-    writer.nodes.append(node_out)
-    after = node("Squeeze", ["state_after", "first"], "next_state")
+    after = gru_nodes(writer, state, seen, config.state)
     head = [after, writer.weight("head.weight", state["head.weight"]), writer.weight("head.bias", state["head.bias"])]
     out = node("Gemm", head, "out", transB=1)
     parts = config.parts
@@ -111,6 +98,27 @@ def prior_graph(net: PriorNet) -> bytes:
     z = node("Min", [node("Max", [z, ends[0]], "above_reach"), ends[1]], "within_reach")
     node("Add", [z, "mean"], "latent")
     return finished(writer, config.context, dims, config.state, parts)
+
+
+def gru_nodes(writer: GraphWriter, state: dict[str, FloatArray], x: str, hidden: int) -> str:
+    """One step of torch's GRU with a row x (1, features), from the input "state" to what is returned, (1, hidden)."""
+    node = writer.node
+
+    def gates(name: str) -> FloatArray:
+        reset, update, new = np.split(state[f"gru.{name}_l0"], 3)
+        return np.concatenate([update, reset, new])  # the order of ONNX
+
+    first = writer.weight("first", np.array([0], np.int64))
+    inputs = [
+        node("Unsqueeze", [x, first], "sequence"),
+        writer.weight("gru.W", gates("weight_ih")[None]),
+        writer.weight("gru.R", gates("weight_hh")[None]),
+        writer.weight("gru.B", np.concatenate([gates("bias_ih"), gates("bias_hh")])[None]),
+        "",
+        node("Unsqueeze", ["state", first], "state_before"),
+    ]
+    writer.nodes.append(helper.make_node("GRU", inputs, ["", "state_after"], hidden_size=hidden, linear_before_reset=1))
+    return node("Squeeze", ["state_after", first], "next_state")
 
 
 def rhythm_nodes(writer: GraphWriter, rhythm: Rhythm, x: str, context: int) -> list[str]:

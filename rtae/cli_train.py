@@ -18,13 +18,19 @@ Start = Annotated[
     typer.Option(
         "--from",
         help="Start from another run's folder, or a model that holds its checkpoint: with its network and weights "
-        "of the loss, and a learning rate of 0.0005, unless you give others.",
+        "of the loss, but for the floor, and a learning rate of 0.0005, unless you give others.",
     ),
 ]
 ShortcutFrames = Annotated[
     int, typer.Option(min=0, max=16, help="Length of the linear shortcut, in latent frames; 0 leaves it out.")
 ]
 Symmetric = Annotated[bool, typer.Option("--symmetric", help="Pad on both sides: sees ahead, adds latency.")]
+FloorWeight = Annotated[
+    float, typer.Option(help="Weight of the term that keeps the waveform as exact as the best linear code's.")
+]
+FloorDb = Annotated[
+    float, typer.Option(help="Decibels by which it may be less exact: more is brighter, in treble of unknown phase.")
+]
 Loss = Annotated[
     str,
     typer.Option(
@@ -50,8 +56,10 @@ def train(
     batch: Annotated[int, typer.Option(min=1, help="Examples per step.")] = 4,
     crop: Annotated[int, typer.Option(min=4096, help="Samples per example.")] = 8192,
     waveform_weight: Annotated[float, typer.Option(help="Weight of the waveform term beside the spectral one.")] = 1.0,
-    energy_weight: Annotated[float, typer.Option(help="Weight of the term that keeps the energy of each band.")] = 1.0,
+    energy_weight: Annotated[float, typer.Option(help="Weight of the term that keeps the energy of each band.")] = 0.5,
     onset_weight: Annotated[float, typer.Option(help="Weight of the term that keeps the strength of onsets.")] = 1.0,
+    floor_weight: FloorWeight = 40.0,
+    floor_db: FloorDb = -0.3,
     kl_weight: Annotated[float, typer.Option(help="With --model vae: weight of the KL divergence, once up.")] = 0.01,
     validate_every: Annotated[int, typer.Option(min=1, help="Steps between two validations.")] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and examples.")] = 0,
@@ -77,6 +85,8 @@ def train(
         waveform_weight=waveform_weight,
         energy_weight=energy_weight,
         onset_weight=onset_weight,
+        floor_weight=floor_weight,
+        floor_db=floor_db,
         kl_weight=kl_weight,
         learning_rate=learning_rate,
         validate_every=validate_every,

@@ -29,6 +29,7 @@ from rtae.training.config import CONFIG_FILE, TUNING_RATE, TrainConfig
 from rtae.training.data import DATA_FILE, SCALE, Crops, Track, split, survey
 from rtae.training.losses import (
     BandEnergy,
+    BelowLinear,
     OnsetStrength,
     TrainingLoss,
     mel_filters,
@@ -113,17 +114,29 @@ def after(steps, act):
     return report
 
 
-def test_the_energies_of_bands_are_compared_beyond_a_tolerance():
+def test_the_energies_of_bands_are_compared():
     loss, noise = BandEnergy(), torch.Generator().manual_seed(0)
     target = torch.randn(2, 1, 1 << 16, generator=noise) * 0.1
-    assert float(loss(target * 10 ** (-1.9 / 20), target)) == 0  # within 2 dB
-    for decibels in (-10, 10):  # a decade, less what is free, over stretches and over all
-        assert float(loss(target * 10 ** (decibels / 20), target)) == pytest.approx(1.6, abs=1e-3)
+    assert float(loss(target, target)) == 0
+    for decibels in (-10, 0.9, 10):  # decades beyond the first decibel, and the divergence of the whole
+        ratio = 10 ** (-decibels / 10)
+        wanted = max(0, abs(decibels) / 10 - 0.1) + ratio - math.log(ratio) - 1
+        assert float(loss(target * 10 ** (decibels / 20), target)) == pytest.approx(wanted, rel=2e-3)
+    assert math.isfinite(float(loss(torch.zeros_like(target), target)))
     other_phase = torch.randn(2, 1, 1 << 16, generator=noise) * 0.1
     assert float(loss(other_phase, target)) < 0.05
     late = torch.cat([target[..., 1 << 15 :], torch.zeros(2, 1, 1 << 15)], dim=-1)
     early = torch.cat([torch.zeros(2, 1, 1 << 15), target[..., 1 << 15 :]], dim=-1)
     assert float(loss(late, early)) > 1  # the right energy at the wrong time
+
+
+def test_energies_that_cannot_be_foretold_are_met_in_their_mean():
+    loss, noise = BandEnergy(), torch.Generator().manual_seed(0)
+    soft, loud = (torch.randn(1, 1, 1 << 14, generator=noise) * level for level in (0.1, 0.4))
+    levels = np.linspace(0.1, 0.4, 61)
+    costs = [sum(float(loss(soft / 0.1 * level, target)) for target in (soft, loud)) for level in levels]
+    best = levels[int(np.argmin(costs))]
+    assert best > 0.75 * math.sqrt((0.1**2 + 0.4**2) / 2)  # and not between both in decades, 0.2
 
 
 def test_onsets_are_compared_at_their_time_and_whatever_the_level():
@@ -587,11 +600,13 @@ def test_what_cannot_change_in_a_run_is_refused(changes, named, message):
 
 
 def test_a_run_from_another_one_takes_over_its_network_and_what_it_cared_for():
-    first = replace(QUICK, energy_weight=2.0, onset_weight=3.0, waveform_weight=0.7)
+    first = replace(QUICK, energy_weight=2.0, onset_weight=3.0, waveform_weight=0.7, floor_weight=7.0, floor_db=1.0)
     wanted = TrainConfig(net=PRESETS["tiny"], steps=9, crop=8192, learning_rate=0.3, waveform_weight=0.1)
     kept = first.further(wanted, set())
     assert (kept.net, kept.waveform_weight, kept.energy_weight, kept.onset_weight) == (NET, 0.7, 2.0, 3.0)
+    assert (kept.floor_weight, kept.floor_db) == (wanted.floor_weight, wanted.floor_db), "the command's own promise"
     assert (kept.steps, kept.crop, kept.learning_rate) == (9, 8192, TUNING_RATE)
+    assert kept.freeze_norm_at == 0, "the statistics are known already"
     named = first.further(wanted, {"model", "waveform_weight", "learning_rate"})
     assert (named.net, named.waveform_weight, named.learning_rate) == (PRESETS["tiny"], 0.1, 0.3)
     assert named.energy_weight == 2.0
@@ -997,7 +1012,7 @@ def test_waveform_error_is_in_decades():
 @pytest.mark.parametrize("kind", ["spectral", "mse"])
 def test_losses_are_least_where_nothing_is_wrong(rng, kind):
     target = torch.from_numpy(rng.standard_normal((2, 1, CROP)).astype(np.float32) * 0.1)
-    loss = TrainingLoss(kind, 0.5)
+    loss = TrainingLoss(replace(QUICK, loss=kind))
     figures = [float(loss(target * gain, target)) for gain in (1.0, 1.01, 1.1, 2.0)]
     assert figures == sorted(figures)
     assert figures[0] < figures[1]
@@ -1005,9 +1020,29 @@ def test_losses_are_least_where_nothing_is_wrong(rng, kind):
         assert figures[3] == pytest.approx(float(target.square().mean()), rel=1e-5)
 
 
+def test_a_floor_counts_what_is_less_exact_than_the_linear_code(rng):
+    basis = torch.from_numpy(np.linalg.qr(rng.standard_normal((48, 48)))[0][:16].astype(np.float32))
+    target = torch.from_numpy(rng.standard_normal((2, 1, CROP)).astype(np.float32) * 0.1)
+    floor = BelowLinear(basis)
+    linear = floor.linear(target)
+    coded = LinearCode(basis.numpy()).reconstruct(target.numpy())[..., : linear.shape[-1]]
+    np.testing.assert_allclose(linear.numpy(), coded, atol=1e-6)
+    rest = target[..., linear.shape[-1] :]
+    wrong = torch.cat([linear - target[..., : linear.shape[-1]], 0.1 * rest], dim=-1)
+    assert float(floor(target + 0.99 * wrong, target)) == 0
+    assert float(floor(target + 10 * wrong, target)) == pytest.approx(2, abs=1e-3)
+    assert float(BelowLinear(basis, 3.0)(target + 10 * wrong, target)) == pytest.approx(1.7, abs=1e-3)
+    started = wrong.clone()
+    started[..., :100] = 10
+    assert float(floor(target + started, target)) == pytest.approx(0, abs=1e-3), "a start without a past is free"
+    config = replace(QUICK, floor_weight=2.0, floor_db=3.0)
+    with_floor, without = (float(TrainingLoss(c, basis)(target + 10 * wrong, target)) for c in (config, QUICK))
+    assert with_floor - without == pytest.approx(2 * 1.7, abs=1e-2)
+
+
 def test_the_loss_of_silence_has_a_gradient():
     output = torch.zeros(1, 1, CROP, requires_grad=True)
-    loss = TrainingLoss("spectral", 0.5)(output, torch.zeros(1, 1, CROP))
+    loss = TrainingLoss(QUICK)(output, torch.zeros(1, 1, CROP))
     loss.backward()
     assert torch.isfinite(loss)
     assert torch.isfinite(output.grad).all()

@@ -110,7 +110,7 @@ def test_the_losses_are_the_ones_they_say(rng):
             output = module.net.decoder(draw(mean, log_variance, 0, 0))[..., :CROP]
             nats = divergence(mean, log_variance)
             expected = {
-                "spectral": TrainingLoss("spectral", 0.5)(output, batch) + 0.25 * nats.sum(1).mean(),
+                "spectral": TrainingLoss(QUICK)(output, batch) + 0.25 * nats.sum(1).mean(),
                 "mse": (output - batch).square().mean() + 0.25 * nats.sum(1).mean(),
                 "paper-vae": (output - batch).square().sum() + nats.sum(),
             }[loss]

@@ -32,7 +32,8 @@ class TrainConfig:
     steps, minutes: the budget; one of them may be None. Minutes count training time over all resumptions.
     crop: samples of one training example; batch: examples per step.
     loss: "spectral" is the multi-resolution STFT distance plus `waveform_weight` times the logarithmic waveform error,
-        `energy_weight` times the error of the energies in bands and `onset_weight` times that of the onset strengths;
+        `energy_weight` times the error of the energies in bands, `onset_weight` times that of the onset strengths and
+        `floor_weight` times what the waveform error exceeds that of the linear code by, beyond `floor_db`;
         "mse" is the paper's; "paper-vae" is that of its variational autoencoder, the sum of squared errors and KL, of
         variational networks only.
     kl_weight: in variational networks, of the KL divergence from the standard normal distribution, summed over
@@ -57,6 +58,8 @@ class TrainConfig:
     waveform_weight: float = 0.5
     energy_weight: float = 0.0
     onset_weight: float = 0.0
+    floor_weight: float = 0.0
+    floor_db: float = 0.0
     kl_weight: float = 0.01
     kl_warmup: float = 0.02
     learning_rate: float = 1e-3
@@ -80,6 +83,8 @@ class TrainConfig:
             "waveform_weight must lie in [0, 1000]": 0 <= self.waveform_weight <= 1000,
             "energy_weight must lie in [0, 1000]": 0 <= self.energy_weight <= 1000,
             "onset_weight must lie in [0, 1000]": 0 <= self.onset_weight <= 1000,
+            "floor_weight must lie in [0, 1000]": 0 <= self.floor_weight <= 1000,
+            "floor_db must lie in [-60, 60]": -60 <= self.floor_db <= 60,
             "seed must lie in [0, 2^32)": isinstance(self.seed, int) and 0 <= self.seed < 2**32,
             "kl_weight must lie in [0, 1000]": 0 <= self.kl_weight <= 1000,
             "kl_warmup must lie in [0, 1]": 0 <= self.kl_warmup <= 1,
@@ -118,9 +123,13 @@ class TrainConfig:
     def further(self, wanted: TrainConfig, named: set[str]) -> TrainConfig:
         """What is wanted, for a run that starts from the weights of this one.
 
-        Its network and what it cared for are kept, and the learning rate is a lower one, unless they were named.
+        Its network and what it cared for are kept, and the learning rate is a lower one, unless they were named. The
+        floor is that of the run that is wanted: what is told to stay above it may go on from what was not. Batch norm
+        keeps the statistics that it has: those of a few examples are off by more than the floor allows, and the first
+        tenth of the run would be spent on that.
         """
         kept: dict[str, Any] = {name: getattr(self, name) for name in WEIGHTS if name not in named}
+        kept["freeze_norm_at"] = 0.0
         if not named & {"model", "shortcut_frames", "symmetric"}:
             kept["net"] = self.net
         if "learning_rate" not in named:

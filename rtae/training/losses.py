@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from auraloss.freq import MultiResolutionSTFTLoss
 from torch import Tensor, nn
 from torch.nn import functional
 
+from rtae.training.config import TrainConfig
+
+Term = Callable[[Tensor, Tensor], Tensor]  # (batch, 1, samples) of output and target -> a scalar
 FFT_SIZES = (2048, 1024, 512, 256, 128, 64)
 MAGNITUDE_FLOOR = 1e-3
 POWER_FLOOR = 1e-9  # -90 dBFS: below it neither signal nor error counts
@@ -41,18 +45,20 @@ def power_spectrum(audio: Tensor, window: Tensor, hop: int) -> Tensor:
 
 
 class BandEnergy(nn.Module):
-    """Decades between the energies of output and target in third-octave bands, beyond a tolerance.
+    """How far the energies of output and target are apart in third-octave bands.
 
     Where a phase cannot be known, the waveform term asks for nothing and the logarithmic magnitudes for their median,
     both less than the music has: treble gets dull. What it has in sum, over a band and some time, can be matched. It is
-    compared in stretches of 70 ms, so that it comes and goes with the music, and over the whole example, in which the
-    loud stretches decide, as they do for the ear. The first 2 dB are free: an energy of unknown phase costs waveform
-    error, and nobody hears these 2 dB.
+    compared in stretches of 70 ms, in decades, of which the first decibel is free, so that it comes and goes with the
+    music; and over the whole example by the divergence of Itakura and Saito (1968), which is least where the output has
+    the mean of the energies that the latents leave possible. The least mean difference in decades would be at their
+    median, and music whose treble cannot be foretold would lose most of it.
     """
 
     FFT, HOP, FRAMES = 512, 128, 12
     BANDS_FROM = 4  # bins: 172 Hz at 22 050; below it a bin is wider than a band
-    TOLERANCE = 0.2  # decades
+    TOLERANCE = 0.1  # decades
+    LARGEST_RATIO = 30.0  # of energies; beyond it the stretches tell the way
 
     bands: Tensor
 
@@ -73,15 +79,13 @@ class BandEnergy(nn.Module):
         power = power_spectrum(audio, self.window, self.HOP) / self.FFT**2
         return functional.avg_pool1d(self.bands @ power, self.FRAMES, self.FRAMES // 2)
 
-    def beyond(self, output: Tensor, target: Tensor) -> Tensor:
-        """Energies of one shape -> a scalar; -1 and 1 decade count alike."""
-        decades = torch.log10((output + POWER_FLOOR) / (target + POWER_FLOOR)).abs()
-        return (decades - self.TOLERANCE).clamp_min(0).mean()
-
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """(batch, 1, samples) twice -> a scalar."""
         ours, theirs = self.energies(output), self.energies(target)
-        return self.beyond(ours, theirs) + self.beyond(ours.mean(dim=-1), theirs.mean(dim=-1))
+        decades = torch.log10((ours + POWER_FLOOR) / (theirs + POWER_FLOOR)).abs()
+        ratio = (theirs.mean(dim=-1) + POWER_FLOOR) / (ours.mean(dim=-1) + POWER_FLOOR)
+        ratio = ratio.clamp_max(self.LARGEST_RATIO)
+        return (decades - self.TOLERANCE).clamp_min(0).mean() + (ratio - ratio.log() - 1).mean()
 
 
 def mel_filters(bins: int, bands: int, rate: float) -> Tensor:
@@ -135,32 +139,73 @@ class OnsetStrength(nn.Module):
         return difference.abs().mean() + difference.mean(dim=1).abs().mean()
 
 
-class TrainingLoss(nn.Module):
-    """The loss of a configuration: "spectral", "mse" or "paper-vae" (see `TrainConfig`), without the KL divergence."""
+class BelowLinear(nn.Module):
+    """Decades by which the waveform error exceeds that of the best linear code of the model's size, beyond a tolerance.
 
-    def __init__(
-        self, kind: str, waveform_weight: float, energy_weight: float = 0.0, onset_weight: float = 0.0
-    ) -> None:
+    All that a network adds above the band edge of its linear code costs waveform error, as long as its phase is not
+    that of the music. This says how much may be spent: nothing counts while an example is as exact as the linear code,
+    less the tolerance, and everything after that.
+    """
+
+    START = 512  # samples: the first ones have no past to be told from, which the linear code does not need
+
+    basis: Tensor
+
+    def __init__(self, basis: Tensor, tolerance_db: float = 0.0) -> None:
+        """basis: (latent_dim, stride), as of `rtae.nets.linear.LinearCode`."""
         super().__init__()
-        self.spectral = spectral_distance() if kind == "spectral" else None
-        self.sums = kind == "paper-vae"
-        self.waveform_weight = waveform_weight
-        self.energy_weight = energy_weight
-        self.onset_weight = onset_weight
+        self.register_buffer("basis", basis)
+        self.tolerance = tolerance_db / 10
+
+    def linear(self, audio: Tensor) -> Tensor:
+        """(batch, 1, samples) -> the whole frames of it, through the linear code."""
+        frames = audio.unfold(-1, self.basis.shape[1], self.basis.shape[1])
+        return (frames @ self.basis.T @ self.basis).flatten(-2)
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        """(batch, 1, samples) twice -> a scalar."""
+        linear = self.linear(target)
+        heard = slice(self.START, linear.shape[-1])
+        floor = (linear - target[..., : linear.shape[-1]])[..., heard].square().mean(dim=-1)
+        error = (output - target)[..., heard].square().mean(dim=-1)
+        decades = torch.log10((error + POWER_FLOOR) / (floor + POWER_FLOOR))
+        return (decades - self.tolerance).clamp_min(0).mean()
+
+
+class TrainingLoss(nn.Module):
+    """The loss of a configuration: "spectral", "mse" or "paper-vae", without the KL divergence.
+
+    basis: the linear code's, which the floor of the waveform's accuracy is computed with. Without it there is no floor;
+    nor is there for variational networks, which the draws of their latents keep away from it.
+    """
+
+    def __init__(self, config: TrainConfig, basis: Tensor | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.spectral = spectral_distance() if config.loss == "spectral" else None
         self.energy = BandEnergy()
         self.onsets = OnsetStrength()
+        self.below = None if basis is None or config.net.variational else BelowLinear(basis, config.floor_db)
+
+    def terms(self) -> dict[str, tuple[float, Term]]:
+        """What "spectral" is the sum of, with the weights of what counts."""
+        config = self.config
+        known: dict[str, tuple[float, Term | None]] = {
+            "spectral": (1.0, self.spectral),
+            "waveform": (config.waveform_weight, waveform_error),
+            "energy": (config.energy_weight, self.energy),
+            "onset": (config.onset_weight, self.onsets),
+            "floor": (config.floor_weight, self.below),
+        }
+        return {name: (weight, term) for name, (weight, term) in known.items() if weight and term is not None}
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """(batch, 1, samples) twice -> a scalar."""
         if self.spectral is None:
             squares = (output - target).square()
-            return squares.sum() if self.sums else squares.mean()
-        loss: Tensor = self.spectral(output, target) + self.waveform_weight * waveform_error(output, target)
-        if self.energy_weight:
-            loss = loss + self.energy_weight * self.energy(output, target)
-        if self.onset_weight:
-            loss = loss + self.onset_weight * self.onsets(output, target)
-        return loss
+            return squares.sum() if self.config.loss == "paper-vae" else squares.mean()
+        parts = [weight * term(output, target) for weight, term in self.terms().values()]
+        return sum(parts[1:], parts[0])
 
 
 def si_sdr(output: Tensor, target: Tensor) -> Tensor:

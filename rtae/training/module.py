@@ -42,12 +42,13 @@ class TrainingModule(lightning.LightningModule):
     step and seconds count over all resumptions; Lightning's own counters start anew with each.
     """
 
-    def __init__(self, config: TrainConfig, net: Autoencoder) -> None:
+    def __init__(self, config: TrainConfig, net: Autoencoder, basis: Tensor | None = None) -> None:
+        """basis: the linear code's, (latent_dim, stride), which the floor of the loss is computed with."""
         super().__init__()
         self.config = config
         self.net = net
         self.average = {name: value.detach().clone() for name, value in net.state_dict().items()}
-        self.loss = TrainingLoss(config.loss, config.waveform_weight, config.energy_weight, config.onset_weight)
+        self.loss = TrainingLoss(config, basis)
         self.distance = spectral_distance()
         self.step = 0
         self.seconds = 0.0

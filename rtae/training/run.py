@@ -347,7 +347,7 @@ def train(
     net.start_from_linear(torch.from_numpy(linear.basis), torch.from_numpy(linear.deviation) if scaled else None)
     if start is not None:
         start_from(net, start)
-    module = TrainingModule(config, net)
+    module = TrainingModule(config, net, torch.from_numpy(linear.basis))
     if start is not None:
         module.earlier = (start.earlier_steps + start.step, start.earlier_seconds + start.seconds)
     if checkpoint is not None:
