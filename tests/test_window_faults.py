@@ -22,6 +22,7 @@ from rtae.setup import MICROPHONE
 
 FAKE = (sys.executable, str(Path(__file__).with_name("fake_trainer.py")))
 HZ = 1000
+PIECES = 20  # a second: 50 ms each
 PLENTY = 0.05  # full scale: half of what the microphone hears
 
 pytestmark = pytest.mark.qt_log_level_fail("CRITICAL")
@@ -199,12 +200,14 @@ def test_the_microphone_is_heard_and_then_the_song_again(stage_on_server, sound_
             assert stage.controller.setup.mode == "live"
             stage.wait(lambda: transport.input.level_db > -24)
             ear = Ear(sound_server, tmp_path / "raw")
-            stage.wait(lambda: ear.seconds > 1.0)
-            sound = ear.stop()
+            stage.wait(lambda: ear.seconds > 1.5)
+            sound = ear.stop()[-SERVER_RATE:]
         finally:
             voice.kill()
-    spectrum = np.abs(np.fft.rfft(sound[-SERVER_RATE // 2 :] * np.hanning(SERVER_RATE // 2)))
-    assert np.argmax(spectrum) == pytest.approx(HZ / 2, abs=1)
+    # A busy machine may leave a gap, which moves the peak of all of it; most of the pieces have none.
+    pieces = sound.reshape(-1, SERVER_RATE // PIECES)
+    peaks = np.abs(np.fft.rfft(pieces * np.hanning(pieces.shape[1]))).argmax(axis=1)
+    assert np.median(peaks) == HZ / PIECES
     assert np.abs(sound).max() > PLENTY
     assert transport.microphone.isChecked()
     stage.key(Qt.Key.Key_M)
