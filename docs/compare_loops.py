@@ -1,9 +1,9 @@
-"""What small batches of short crops, cut from decoded audio, are worth: ten minutes of training, in three ways.
+"""What the optimiser, and small batches of short crops cut from decoded audio, are worth: ten minutes of training.
 
-`rtae train` as it is; with large batches of long crops; and with each example decoded from its file besides. Measured
-is how many steps that makes and how good the model is on the songs of the second folder. Run from the project's folder
-with the extra `train` installed, one way at a time or several at once, each has one thread:
-python docs/compare_loops.py TRAIN_FOLDER OTHER_FOLDER PRESET RUNS_FOLDER {small,large,decoding} [MINUTES]
+`rtae train` as it is; with Adam; with large batches of long crops besides; and with each example decoded from its file
+too. Measured is how many steps that makes and how good the model is on the songs of the second folder. Run from the
+project's folder with the extra `train` installed, one way at a time or several at once, each has one thread:
+python docs/compare_loops.py TRAIN_FOLDER OTHER_FOLDER PRESET RUNS_FOLDER {soap,small,large,decoding} [MINUTES]
 """
 
 from __future__ import annotations
@@ -26,7 +26,12 @@ from rtae.training.data import SCALE, Crops, Track, survey
 from rtae.training.run import train
 
 WEIGHTS = ("waveform_weight", "energy_weight", "onset_weight", "floor_weight", "floor_db")
-WAYS = {"small": (4, 8192), "large": (16, 16_384), "decoding": (16, 16_384)}  # batch, crop
+WAYS = {  # optimiser, batch, crop
+    "soap": ("soap", 4, 8192),
+    "small": ("adam", 4, 8192),
+    "large": ("adam", 16, 16_384),
+    "decoding": ("adam", 16, 16_384),
+}
 
 
 class Decoded:
@@ -52,9 +57,17 @@ class Decoding(Crops):
 def main(folder: Path, other: Path, preset: str, runs: Path, way: str, minutes: float) -> None:
     """Train in one way and print its row."""
     torch.set_num_threads(1)
-    batch, crop = WAYS[way]
+    optimizer, batch, crop = WAYS[way]
     weights = {name: signature(cli_train.train).parameters[name].default for name in WEIGHTS}
-    config = TrainConfig(PRESETS[preset], minutes=minutes, batch=batch, crop=crop, validate_every=1 << 40, **weights)
+    config = TrainConfig(
+        PRESETS[preset],
+        minutes=minutes,
+        optimizer=optimizer,
+        batch=batch,
+        crop=crop,
+        validate_every=1 << 40,
+        **weights,
+    )
     rate = config.net.sample_rate
     material, held_out = survey(folder, rate, crop), survey(other, rate, crop)
     with patch("rtae.training.run.Crops", Decoding if way == "decoding" else Crops):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from time import process_time
 
@@ -19,6 +20,7 @@ from rtae.nets.config import PRESETS
 from rtae.training.config import TrainConfig
 from rtae.training.data import Crops, survey
 from rtae.training.losses import TrainingLoss
+from rtae.training.optimizer import SOAP_EVERY, build_optimizer
 
 SIZES = ((4, 8192), (1, 32_768), (16, 8192), (16, 32_768))  # batch, crop
 TRIES = 12
@@ -35,16 +37,17 @@ def milliseconds(action: Callable[[], object]) -> float:
 
 
 def step(preset: str, examples: torch.Tensor) -> tuple[float, ...]:
-    """Milliseconds of network, loss, backward, fused and plain Adam."""
+    """Milliseconds of network, loss, backward, SOAP and Adam."""
     config = TrainConfig(PRESETS[preset], steps=1, energy_weight=1.0, onset_weight=1.0, floor_weight=1.0)
     basis = torch.eye(config.net.stride)[: config.net.latent_dim]  # as costly as any other
     net, loss_of = Autoencoder(config.net), TrainingLoss(config, basis)
-    fused, plain = (torch.optim.Adam(net.parameters(), 1e-5, fused=kind) for kind in (True, False))
+    soap, adam = (build_optimizer(replace(config, optimizer=name), net) for name in ("soap", "adam"))
     output = net(examples)
     forward = milliseconds(lambda: net(examples))
     loss = milliseconds(lambda: loss_of(output, examples))
     both = milliseconds(lambda: loss_of(net(examples), examples).backward())
-    return forward, loss, both - forward - loss, milliseconds(fused.step), milliseconds(plain.step)
+    soap_ten = milliseconds(lambda: [soap.step() for _ in range(SOAP_EVERY)])  # one of them finds new axes
+    return forward, loss, both - forward - loss, soap_ten / SOAP_EVERY, milliseconds(adam.step)
 
 
 def main(folder: Path, presets: list[str]) -> None:
@@ -57,7 +60,7 @@ def main(folder: Path, presets: list[str]) -> None:
     mapped = milliseconds(lambda: [crops[SIZES[0]][n] for n in range(SIZES[0][0])])
     decoded = milliseconds(lambda: [sf.read(longest.path, dtype="float32") for _ in range(SIZES[0][0])])
     print(f"four examples: {mapped:.2f} ms from the decoded copy, {decoded:.0f} ms if each decodes the longest file")
-    print("milliseconds of a step: network, loss, backward, fused Adam (or: plain Adam); all for a second of music")
+    print("milliseconds of a step: network, loss, backward, SOAP (or: Adam); all for a second of music")
     for preset in presets:
         for (batch, crop), found in crops.items():
             parts = step(preset, torch.stack([found[n] for n in range(batch)]))

@@ -34,9 +34,11 @@ FloorDb = Annotated[
 Loss = Annotated[
     str,
     typer.Option(
-        help="spectral, mse, or paper-vae (of --model vae); these two with --shortcut-frames 0 are the paper's."
+        help="spectral, mse, or paper-vae (of --model vae); these two with --shortcut-frames 0 and --optimizer adam "
+        "are the paper's."
     ),
 ]
+Optimizer = Annotated[str, typer.Option(help="soap, or adam, whose steps are a sixth quicker and take one less far.")]
 
 
 def train(
@@ -52,6 +54,7 @@ def train(
     shortcut_frames: ShortcutFrames = 3,
     symmetric: Symmetric = False,
     loss: Loss = "spectral",
+    optimizer: Optimizer = "soap",
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
     batch: Annotated[int, typer.Option(min=1, help="Examples per step.")] = 4,
     crop: Annotated[int, typer.Option(min=4096, help="Samples per example.")] = 8192,
@@ -66,7 +69,7 @@ def train(
     threads: Annotated[int | None, typer.Option(min=1, max=1024, help="Processor cores to use [default: all].")] = None,
 ) -> None:
     """Train a model on a folder of songs. Ctrl-C stops and keeps a checkpoint that --resume continues."""
-    require_extra("train", "torch", "lightning", "auraloss", "safetensors")
+    require_extra("train", "torch", "lightning", "auraloss", "pytorch_optimizer", "safetensors")
     from dataclasses import replace
 
     from rtae.models import available
@@ -88,6 +91,7 @@ def train(
         floor_weight=floor_weight,
         floor_db=floor_db,
         kl_weight=kl_weight,
+        optimizer=optimizer,
         learning_rate=learning_rate,
         validate_every=validate_every,
         seed=seed,

@@ -23,6 +23,7 @@ from rtae.nets.autoencoder import Autoencoder
 from rtae.nets.config import PRESETS, SMALL, NetConfig
 from rtae.nets.linear import LinearCode
 from rtae.training import data, watch
+from rtae.training import optimizer as optimizers
 from rtae.training import run as running
 from rtae.training.checkpoint import CHECKPOINT_FILE, Checkpoint
 from rtae.training.config import CONFIG_FILE, TUNING_RATE, TrainConfig
@@ -189,10 +190,11 @@ def assert_same(first, second):
 
 
 # -- a run -------------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("loss", ["spectral", "mse"])
+@pytest.mark.parametrize(("loss", "optimizer"), [("spectral", "soap"), ("spectral", "adam"), ("mse", "adam")])
 @pytest.mark.parametrize("half", [2, 5], ids=["before batch norm is frozen", "after"])
-def test_a_resumed_run_is_the_same_to_the_bit(tmp_path, material, losses, half, loss):
-    config = replace(QUICK, loss=loss)
+def test_a_resumed_run_is_the_same_to_the_bit(tmp_path, material, losses, half, loss, optimizer, monkeypatch):
+    monkeypatch.setattr(optimizers, "SOAP_EVERY", 2)
+    config = replace(QUICK, loss=loss, optimizer=optimizer)
     train(config, material, tmp_path / "whole")
     whole = list(losses)
     losses.clear()
@@ -708,6 +710,7 @@ MISFITS = {
     "weights": lambda content: content.tensors.pop(f"model/{FIRST}"),
     "average": lambda content: content.tensors.update({f"average/{FIRST}": torch.ones(3)}),
     "moments": lambda content: content.tensors.pop(f"optimizer/exp_avg.{FIRST}"),
+    "matrices": lambda content: content.tensors.update({f"optimizer/Q.0.{FIRST}": torch.ones(3, 2)}),
     "step": lambda content: content.facts.update(step=-5),
     "seconds": lambda content: content.facts.update(seconds=math.nan),
 }
@@ -717,15 +720,16 @@ MISFITS = {
     "name",
     [
         "weights",
-        *(name for name in ("average", "moments", "step", "seconds")),
+        *(name for name in ("average", "moments", "matrices", "step", "seconds")),
     ],
 )
 def test_a_checkpoint_that_does_not_fit_its_network(tmp_path, material, name):
     run = tmp_path / "run"
-    train(replace(QUICK, steps=1), material, run)
+    config = replace(QUICK, optimizer="soap")
+    train(replace(config, steps=1), material, run)
     rewrite(run, MISFITS[name])
     with pytest.raises(TrainingError):
-        train(QUICK, material, run, resume=True)
+        train(config, material, run, resume=True)
 
 
 def test_a_training_that_diverges_stops_with_advice(material, tmp_path, monkeypatch):

@@ -31,8 +31,8 @@ def first_line(error: BaseException) -> str:
 class Checkpoint:
     """Where a run stands.
 
-    model: weights and buffers as they are trained; average: the same, averaged (what is exported); optimizer: Adam's
-    two moments per weight, named `moment.weight`; seconds: training time so far; earlier_steps, earlier_seconds: of the
+    model: weights and buffers as they are trained; average: the same, averaged (what is exported); optimizer: what
+    `rtae.training.optimizer.kept_state` takes; seconds: training time so far; earlier_steps, earlier_seconds: of the
     runs that this one was started from, all together.
     """
 

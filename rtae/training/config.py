@@ -41,6 +41,7 @@ class TrainConfig:
         the share `kl_warmup` of the budget, which can be short since the start is the linear code. Beside half a
         logarithmic waveform error, 0.002 would be the weight of an estimated observation noise (sigma-VAE, arXiv
         2006.13202) for frames of 192 samples.
+    optimizer: "soap", or "adam", the paper's.
     learning_rate: the peak; it warms up over `warmup` steps and falls along a cosine to a twentieth.
     freeze_norm_at: share of the budget after which batch norm keeps its statistics, so that the rest of the training
         sees the very network that will be exported.
@@ -62,6 +63,7 @@ class TrainConfig:
     floor_db: float = 0.0
     kl_weight: float = 0.01
     kl_warmup: float = 0.02
+    optimizer: str = "adam"
     learning_rate: float = 1e-3
     shortcut_rate: float = 0.1
     warmup: int = 200
@@ -91,6 +93,7 @@ class TrainConfig:
             "loss must be 'spectral', 'mse' or 'paper-vae'": self.loss in ("spectral", "mse", "paper-vae"),
             "loss 'paper-vae' needs a network that is variational, as of --model vae": self.net.variational
             or self.loss != "paper-vae",
+            "optimizer must be 'soap' or 'adam'": self.optimizer in ("soap", "adam"),
             "learning_rate must lie in (0, 1)": 0 < self.learning_rate < 1,
             "ema must lie in [0, 1)": 0 <= self.ema < 1,
             "validate_every must be at least 1": self.validate_every >= 1,

@@ -18,11 +18,11 @@ from rtae.nets.autoencoder import Autoencoder
 from rtae.training.checkpoint import Checkpoint, first_line
 from rtae.training.config import TrainConfig
 from rtae.training.losses import TrainingLoss, quality, spectral_distance
+from rtae.training.optimizer import build_optimizer, check_state, kept_state, restore_state
 from rtae.training.variational import LatentFigures, divergence, draw, kl_weight
 from rtae.training.watch import LossWatch
 
 FINAL_RATE = 0.05
-MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class TrainingModule(lightning.LightningModule):
         self.seconds = 0.0
         self.earlier = (0, 0.0)  # steps and seconds of the runs that this one was started from
         self.started = monotonic()
-        self.moments: dict[str, Tensor] = {}
+        self.kept: dict[str, Tensor] = {}  # of the optimiser, from a checkpoint
         self.losses: list[float] = []
         self.parts: list[tuple[float, float]] = []  # of a variational network's losses: reconstruction, KL divergence
         self.watch = LossWatch()
@@ -79,39 +79,23 @@ class TrainingModule(lightning.LightningModule):
             self.net.load_state_dict(checkpoint.model)
         except RuntimeError as error:
             raise TrainingError(f"The checkpoint does not fit its own configuration: {first_line(error)}") from None
-        for name, weight in self.net.named_parameters():
-            for moment in MOMENTS:
-                kept = checkpoint.optimizer.get(f"{moment}.{name}")
-                if kept is None or kept.shape != weight.shape:
-                    raise TrainingError(f"The checkpoint has no {moment} that fits {name}; train again")
+        check_state(self.config, self.net, checkpoint.optimizer)
         self.average = {name: value.clone() for name, value in checkpoint.average.items()}
-        self.step, self.seconds, self.moments = checkpoint.step, checkpoint.seconds, checkpoint.optimizer
+        self.step, self.seconds, self.kept = checkpoint.step, checkpoint.seconds, checkpoint.optimizer
         self.earlier = checkpoint.earlier_steps, checkpoint.earlier_seconds
 
     def checkpoint(self) -> Checkpoint:
         """Where the training stands now."""
         model = {name: value.detach().clone() for name, value in self.net.state_dict().items()}
-        moments = {}
-        optimizer = self.optimizers()
-        for name, weight in self.net.named_parameters():
-            state = optimizer.state.get(weight, {})  # type: ignore[union-attr]
-            moments.update({f"{moment}.{name}": state[moment] for moment in MOMENTS if moment in state})
-        return Checkpoint(self.config, self.step, self.elapsed(), model, dict(self.average), moments, *self.earlier)
+        kept = kept_state(self.optimizers(), self.net)  # type: ignore[arg-type]
+        return Checkpoint(self.config, self.step, self.elapsed(), model, dict(self.average), kept, *self.earlier)
 
     # -- a training step ---------------------------------------------------------------------------------------------
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam; the shortcut, which starts where it should be, learns more slowly than the stacks."""
-        banks = ("encoder.analysis.", "decoder.synthesis.")
-        slow = [w for name, w in self.net.named_parameters() if name.startswith(banks)]
-        fast = [w for name, w in self.net.named_parameters() if not name.startswith(banks)]
-        groups = [{"params": fast, "factor": 1.0}, {"params": slow, "factor": self.config.shortcut_rate}]
-        optimizer = torch.optim.Adam(
-            [g for g in groups if g["params"]], lr=self.config.learning_rate, betas=(0.9, 0.99), fused=True
-        )
-        if self.moments:
-            for name, weight in self.net.named_parameters():
-                state = {moment: self.moments[f"{moment}.{name}"].clone() for moment in MOMENTS}
-                optimizer.state[weight] = {"step": torch.tensor(float(self.step)), **state}
+        """That of the configuration, where it stood if this goes on."""
+        optimizer = build_optimizer(self.config, self.net)
+        if self.kept:
+            restore_state(optimizer, self.config, self.net, self.kept, self.step)
         return optimizer
 
     def learning_rate(self) -> float:
