@@ -616,6 +616,7 @@ WRONG_TRAINING = {
     "short songs": (("short", *TRAIN), "shorter than 0.2 s"),
     "a long crop": (("songs", *TRAIN, "--crop", "1000000"), "shorter than 45.4 s"),
     "a preset": (("songs", *TRAIN, "-m", "huge"), "No preset 'huge'; there are large, small, tiny"),
+    "an optimiser": (("songs", *TRAIN, "--optimizer", "sgd"), "optimizer must be 'soap' or 'adam'"),
     "a loss": (("songs", *TRAIN, "--loss", "best"), "loss must be 'spectral', 'mse' or 'paper-vae'"),
     "a rate of NaN": (("songs", *TRAIN, "--learning-rate", "nan"), "learning_rate must lie in (0, 1)"),
     "a rate of 1": (("songs", *TRAIN, "--learning-rate", "1"), "learning_rate must lie in (0, 1)"),

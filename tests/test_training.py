@@ -581,6 +581,11 @@ def test_an_unknown_setting_is_named():
         TrainConfig.from_dict(asdict(QUICK) | {"colour": 1})
 
 
+def test_runs_from_before_there_was_a_choice_of_optimiser_had_adam():
+    before = {name: value for name, value in asdict(QUICK).items() if name != "optimizer"}
+    assert TrainConfig.from_dict(before).optimizer == "adam"
+
+
 def test_a_run_goes_on_with_its_own_configuration():
     later = replace(QUICK, steps=20, crop=8192, seed=3, validate_every=7)
     assert QUICK.continued(later, set()) == QUICK
@@ -596,6 +601,7 @@ def test_a_run_goes_on_with_its_own_configuration():
         ({"crop": 8192}, "crop", "crop 4096, not 8192"),
         ({"loss": "mse"}, "loss", "loss spectral, not mse"),
         ({"learning_rate": 0.5}, "learning_rate", "learning_rate 0.01, not 0.5"),
+        ({"optimizer": "soap"}, "optimizer", "optimizer adam, not soap"),
         ({"seed": 3}, "seed", "seed 0, not 3"),
         ({"net": slim(PRESETS["tiny"])}, "model", "model small, not tiny"),
         ({"net": replace(NET, causal=False)}, "symmetric", "symmetric False, not True"),
