@@ -752,6 +752,16 @@ def test_a_training_that_diverges_stops_with_advice(material, tmp_path, monkeypa
     assert len(calls) < 8
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "what"), [("soap", "gradients are not finite at step 0"), ("adam", "loss is nan at step 1")]
+)
+def test_gradients_that_are_no_numbers_stop_a_training_with_advice(material, tmp_path, monkeypatch, optimizer, what):
+    forward = TrainingLoss.forward
+    monkeypatch.setattr(TrainingLoss, "forward", lambda *a: forward(*a) + (0 * a[1]).square().sum().sqrt())
+    with pytest.raises(TrainingError, match=rf"The {what}\. .* lower --learning-rate than 0\.01"):
+        train(replace(QUICK, optimizer=optimizer), material, tmp_path / "run")
+
+
 def test_a_run_whose_previews_cannot_be_written_says_so(material, tmp_path):
     run = tmp_path / "run"
     run.mkdir()

@@ -151,7 +151,13 @@ class TrainingModule(lightning.LightningModule):
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """A step of the weights, of their average and of the count: nobody sees one without the others."""
-        super().optimizer_step(*args, **kwargs)
+        try:
+            super().optimizer_step(*args, **kwargs)
+        except torch.linalg.LinAlgError:  # SOAP's axes of gradients that are not numbers
+            raise TrainingError(
+                f"The gradients are not finite at step {self.step}. The last good checkpoint is kept; start again with "
+                f"a lower --learning-rate than {self.config.learning_rate:g}"
+            ) from None
         decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
         for name, value in self.net.state_dict().items():
             if value.is_floating_point():

@@ -22,8 +22,7 @@ SOAP_EVERY = 10  # steps between two updates of the eigenvectors
 def build_optimizer(config: TrainConfig, net: nn.Module) -> torch.optim.Optimizer:
     """Adam, or SOAP, for all weights; the shortcut, which starts where it should be, learns more slowly.
 
-    SOAP (Vyas et al. 2024) is Adam along the axes in which gradients do not correlate, which Shampoo finds. Music is
-    thousands of times stronger in some of these directions than in others.
+    SOAP (Vyas et al. 2024) is Adam along the axes in which gradients do not correlate, which Shampoo finds.
     """
     slow = [weight for name, weight in net.named_parameters() if name.startswith(BANKS)]
     fast = [weight for name, weight in net.named_parameters() if not name.startswith(BANKS)]
