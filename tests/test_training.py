@@ -722,13 +722,7 @@ MISFITS = {
 }
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "weights",
-        *(name for name in ("average", "moments", "matrices", "step", "seconds")),
-    ],
-)
+@pytest.mark.parametrize("name", MISFITS)
 def test_a_checkpoint_that_does_not_fit_its_network(tmp_path, material, name):
     run = tmp_path / "run"
     config = replace(QUICK, optimizer="soap")

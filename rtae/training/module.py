@@ -117,14 +117,18 @@ class TrainingModule(lightning.LightningModule):
                 if isinstance(module, nn.BatchNorm1d):
                     module.eval()
 
+    def not_finite(self, what: str) -> TrainingError:
+        """What to raise where numbers are none: the problem, when it came, and what to do."""
+        return TrainingError(
+            f"{what} at step {self.step}. The last good checkpoint is kept; start again with a lower --learning-rate "
+            f"than {self.config.learning_rate:g}"
+        )
+
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         """(batch, 1, crop) -> the loss. Raises TrainingError where it is not a number, or runs away."""
         loss = self.variational_loss(batch) if self.config.net.variational else self.loss(self.net(batch), batch)
         if not torch.isfinite(loss):
-            raise TrainingError(
-                f"The loss is {float(loss.detach())} at step {self.step}. The last good checkpoint is kept; "
-                f"start again with a lower --learning-rate than {self.config.learning_rate:g}"
-            )
+            raise self.not_finite(f"The loss is {float(loss.detach())}")
         self.losses.append(float(loss.detach()))
         self.watch_loss(batch)
         return loss
@@ -154,10 +158,7 @@ class TrainingModule(lightning.LightningModule):
         try:
             super().optimizer_step(*args, **kwargs)
         except torch.linalg.LinAlgError:  # SOAP's axes of gradients that are not numbers
-            raise TrainingError(
-                f"The gradients are not finite at step {self.step}. The last good checkpoint is kept; start again with "
-                f"a lower --learning-rate than {self.config.learning_rate:g}"
-            ) from None
+            raise self.not_finite("The gradients are not finite") from None
         decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
         for name, value in self.net.state_dict().items():
             if value.is_floating_point():

@@ -139,10 +139,7 @@ class Keeper(Callback):
         checkpoint = module.checkpoint()
         for value in (*checkpoint.model.values(), *checkpoint.average.values()):
             if not bool(torch.isfinite(value).all()):
-                raise TrainingError(
-                    f"The weights are not finite at step {module.step}. The last good checkpoint is kept; start again "
-                    f"with a lower --learning-rate than {module.config.learning_rate:g}"
-                )
+                raise module.not_finite("The weights are not finite")
         checkpoint.save(self.run)
         self.saved = monotonic()
 
