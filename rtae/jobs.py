@@ -41,7 +41,7 @@ from rtae.job_files import (
 from rtae.models.catalogue import CHECKPOINT_FILE, available, check_name, user_folder
 
 PROGRAM = (sys.executable, "-m", "rtae")
-EXTRA = ("torch", "lightning", "auraloss", "safetensors", "onnx")
+EXTRA = ("torch", "lightning", "auraloss", "pytorch_optimizer", "safetensors", "onnx")
 MISSING_EXTRA = "Training needs the extra 'train': pip install 'rtae[train]' (in a checkout: pip install '.[train]')"
 RUNNING = ("preparing", "training", "exporting")
 STOPPED = ("failed", "cancelled")

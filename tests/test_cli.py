@@ -739,7 +739,7 @@ def test_an_interrupted_render_ends_and_changes_nothing(work, rtae, monkeypatch)
     assert contents(work) == before
 
 
-@pytest.mark.parametrize("missing", ["torch", "lightning"])
+@pytest.mark.parametrize("missing", ["torch", "lightning", "pytorch_optimizer"])
 def test_training_without_its_extra_says_how_to_install_it(work, rtae, monkeypatch, missing):
     import importlib.util as machinery
 

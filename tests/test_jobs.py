@@ -184,8 +184,9 @@ def test_only_one_at_a_time(job, places, plan):
             tell()
 
 
-def test_without_torch_it_says_how_to_install_it(job, places, monkeypatch):
-    monkeypatch.setattr(jobs, "find_spec", lambda _: None)
+@pytest.mark.parametrize("missing", ["torch", "pytorch_optimizer"])
+def test_without_its_extra_it_says_how_to_install_it(job, places, monkeypatch, missing):
+    monkeypatch.setattr(jobs, "find_spec", lambda name: None if name == missing else object())
     with pytest.raises(MissingExtraError, match=r"Training needs the extra 'train': pip install 'rtae\[train\]'"):
         start(job, places)
 
