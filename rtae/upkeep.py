@@ -117,7 +117,7 @@ class Upkeep:
                 session.guard, self.ducked = Guard(stream.rate, *self.loop_delays(session, stream)), 0
             self.go_on_recording(session)
             feed.armed = True
-        except BaseException:
+        except BaseException:  # raised again: whatever it was, the device is not left open
             self.stream = self.session = None
             stream.close()
             raise

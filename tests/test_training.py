@@ -1,18 +1,21 @@
 import csv
+import errno
 import json
 import math
 import os
 import signal
+import stat
 import threading
 from dataclasses import asdict, replace
 from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile as sf
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
@@ -766,18 +769,26 @@ def test_a_run_whose_previews_cannot_be_written_says_so(material, tmp_path):
 
 
 def test_a_full_disk_leaves_the_last_checkpoint_and_no_part_of_another(material, tmp_path, monkeypatch):
-    def fail(tensors, path, metadata):
-        path.write_bytes(b"half")
-        raise SafetensorError("No space left on device")
+    def fail(path, content):
+        path.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
     run = tmp_path / "run"
     train(QUICK, material, run)
     before = (run / CHECKPOINT_FILE).read_bytes()
-    monkeypatch.setattr("rtae.training.checkpoint.save_file", fail)
-    with pytest.raises(TrainingError, match=rf"{CHECKPOINT_FILE} cannot be written \(No space left on device\)"):
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    with pytest.raises(TrainingError, match=rf"{CHECKPOINT_FILE}\.part cannot be written \(No space left on device\)"):
         train(replace(QUICK, steps=9), material, run, resume=True)
     assert (run / CHECKPOINT_FILE).read_bytes() == before
     assert leftovers(run) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps rights otherwise")
+def test_a_checkpoint_can_be_read_by_whoever_can_read_the_rest_of_the_run(material, tmp_path):
+    run = tmp_path / "run"
+    train(QUICK, material, run)
+    modes = {name: stat.filemode((run / name).stat().st_mode) for name in (CHECKPOINT_FILE, CONFIG_FILE)}
+    assert modes[CHECKPOINT_FILE] == modes[CONFIG_FILE]
 
 
 @pytest.mark.parametrize("record", ["[]", '{"training": 3, "held_out": []}', "{", '"x"'])

@@ -118,7 +118,7 @@ class Recorder:
             self._fail(error)
         try:
             self._take.close()
-        except Exception as error:
+        except Exception as error:  # as above
             self._fail(error)
 
     def _fail(self, error: Exception) -> None:

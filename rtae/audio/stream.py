@@ -277,5 +277,5 @@ class Stream(ABC):
         """`end`, whose failure changes nothing for the owner: the device is gone either way."""
         try:
             self.end()
-        except Exception as error:
+        except Exception as error:  # whatever a device's library raises: there is nobody left whom it could stop
             self.error = self.error or error

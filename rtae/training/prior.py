@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from rtae.errors import TrainingError
@@ -287,9 +287,9 @@ class PriorRun:
         beside = run / (RUN_FILE + ".part")
         try:
             run.mkdir(parents=True, exist_ok=True)
-            save_file(tensors, beside, metadata={"rtae": json.dumps(facts)})
+            beside.write_bytes(save(tensors, metadata={"rtae": json.dumps(facts)}))
             beside.replace(run / RUN_FILE)
-        except (OSError, SafetensorError) as error:
+        except OSError as error:
             raise TrainingError(f"{run} cannot be written ({error}); choose another --out") from None
 
     @classmethod
