@@ -68,6 +68,16 @@ def longer(frames: int) -> Change:
     )
 
 
+def remembering(frames: int) -> Change:
+    """A decoder whose first layer hears so many more of the past frames."""
+
+    def changed(net: NetConfig) -> NetConfig:
+        first, *rest = net.decoder
+        return replace(net, decoder=(replace(first, kernel=first.kernel + frames), *rest))
+
+    return changed
+
+
 def pools(kind: str) -> Change:
     """One kind of pool."""
     return each(lambda layer: replace(layer, kind=kind) if layer.kind.endswith("_pool") else layer)

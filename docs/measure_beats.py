@@ -1,0 +1,59 @@
+"""How little it takes for a beat tracker to change its mind about songs.
+
+For each song the F-measure of the beats that librosa finds (`rtae.metrics.beat_f`): of what lies between the song and
+what a model makes of it, by the share of the way; of the song with white noise, by its level; and of the model's sound
+with the song's own treble, from the given frequency on. Run from the project's folder with the extras `train` and
+`analysis` installed:
+python docs/measure_beats.py SONGS RUN HERTZ ["PART OF A SONG'S NAME" ...]
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from rtae.metrics import FloatArray, beat_f
+from rtae.nets.autoencoder import Autoencoder
+from rtae.training.checkpoint import Checkpoint
+from rtae.training.data import survey
+
+SHARES = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
+NOISES_DB = (-50, -40, -30, -20)
+
+
+def mended(song: FloatArray, output: FloatArray, rate: int, hertz: float) -> FloatArray:
+    """The output, with the song's own spectrum from that frequency on."""
+    frequencies = np.fft.rfftfreq(len(song), 1 / rate)
+    both = np.where(frequencies < hertz, np.fft.rfft(output), np.fft.rfft(song))
+    return np.asarray(np.fft.irfft(both, len(song)), np.float32)
+
+
+@torch.no_grad()
+def main(songs: Path, run: Path, hertz: float, wanted: list[str]) -> None:
+    """Print a row for each song of which a part of the name is wanted, or for all."""
+    checkpoint = Checkpoint.load(run)
+    rate = checkpoint.config.net.sample_rate
+    net = Autoencoder(checkpoint.config.net)
+    net.load_state_dict(checkpoint.average)
+    net.eval()
+    noise_names = "".join(f"{level:6d}" for level in NOISES_DB)
+    print(f"{'':32}" + "".join(f"{share:6.1f}" for share in SHARES) + f"{noise_names} dB  own treble")
+    for track in survey(songs, rate, checkpoint.config.crop).tracks:
+        if wanted and not any(part in track.path.stem for part in wanted):
+            continue
+        song = track.read(0, track.samples)
+        output = net(torch.from_numpy(song)[None, None])[0, 0].numpy()
+        noise = np.random.default_rng(0).standard_normal(len(song)).astype(np.float32) * np.sqrt(np.mean(song**2))
+        tried = [song + share * (output - song) for share in SHARES]
+        tried += [song + noise * 10 ** (level / 20) for level in NOISES_DB]
+        tried.append(mended(song, output, rate, hertz))
+        figures = [beat_f(song, np.asarray(sound, np.float32), rate) for sound in tried]
+        shown = "".join("     -" if figure is None else f"{figure:6.2f}" for figure in figures)
+        print(f"{track.path.stem[:32]:32}{shown}", flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]), sys.argv[4:])
