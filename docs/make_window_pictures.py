@@ -53,7 +53,9 @@ def take(folder: Path, name: str) -> None:
 
         def shoot(tab: int) -> None:
             part = "" if tab == 0 else f"-{TABS[tab].lower()}"
-            window.grab().save(str(folder / f"{name}{part}.png"))
+            picture = folder / f"{name}{part}.png"
+            if not window.grab().save(str(picture)):
+                sys.exit(f"{picture} cannot be written")
             if tab + 1 < len(TABS) and name == "window":
                 window.docks[TABS[tab + 1]].raise_()
                 if TABS[tab + 1] == "Map":
@@ -74,6 +76,7 @@ def main() -> None:
         take(Path(arguments[0]), arguments[1])
         return
     folder = arguments[0] if arguments else str(Path(__file__).parent)
+    Path(folder).mkdir(parents=True, exist_ok=True)
     for name in SIZES if "--all-sizes" in sys.argv else ("window",):
         scale = {"QT_SCALE_FACTOR": str(SIZES[name][2])}
         command = [sys.executable, __file__, "--one", folder, name]
