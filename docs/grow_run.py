@@ -17,8 +17,8 @@ import torch
 from average_runs import write
 from search_networks import remembering, wider
 
+from rtae.export.exporter import load_network
 from rtae.nets.autoencoder import Autoencoder
-from rtae.training.checkpoint import Checkpoint
 
 
 def grown(net: Autoencoder, factor: float, frames: int) -> Autoencoder:
@@ -40,12 +40,10 @@ def grown(net: Autoencoder, factor: float, frames: int) -> Autoencoder:
 def main(out: Path, run: Path, factor: float, frames: int) -> None:
     """Write the run."""
     torch.manual_seed(0)
-    start = Checkpoint.load(run)
-    net = Autoencoder(start.config.net)
-    net.load_state_dict(start.average)
+    start, net = load_network(run)
     large = grown(net, factor, frames)
     audio = torch.randn(1, 1, 22_050)
-    change = float((large.eval()(audio) - net.eval()(audio)).abs().max())
+    change = float((large.eval()(audio) - net(audio)).abs().max())
     config = replace(start.config, net=large.config)
     write(out, replace(start, config=config, model={}, average=large.state_dict(), optimizer={}), run)
     print(f"{sum(weight.numel() for weight in large.parameters())} weights; on noise it differs by {change:.1e}")

@@ -15,30 +15,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rtae.metrics import FloatArray, beat_f
-from rtae.nets.autoencoder import Autoencoder
-from rtae.training.checkpoint import Checkpoint
+from rtae.export.exporter import load_network
+from rtae.metrics import beat_f, low_passed
 from rtae.training.data import survey
 
 SHARES = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
 NOISES_DB = (-50, -40, -30, -20)
 
 
-def mended(song: FloatArray, output: FloatArray, rate: int, hertz: float) -> FloatArray:
-    """The output, with the song's own spectrum from that frequency on."""
-    frequencies = np.fft.rfftfreq(len(song), 1 / rate)
-    both = np.where(frequencies < hertz, np.fft.rfft(output), np.fft.rfft(song))
-    return np.asarray(np.fft.irfft(both, len(song)), np.float32)
-
-
 @torch.no_grad()
 def main(songs: Path, run: Path, hertz: float, wanted: list[str]) -> None:
     """Print a row for each song of which a part of the name is wanted, or for all."""
-    checkpoint = Checkpoint.load(run)
+    checkpoint, net = load_network(run)
     rate = checkpoint.config.net.sample_rate
-    net = Autoencoder(checkpoint.config.net)
-    net.load_state_dict(checkpoint.average)
-    net.eval()
     noise_names = "".join(f"{level:6d}" for level in NOISES_DB)
     print(f"{'':32}" + "".join(f"{share:6.1f}" for share in SHARES) + f"{noise_names} dB  own treble")
     for track in survey(songs, rate, checkpoint.config.crop).tracks:
@@ -49,7 +38,7 @@ def main(songs: Path, run: Path, hertz: float, wanted: list[str]) -> None:
         noise = np.random.default_rng(0).standard_normal(len(song)).astype(np.float32) * np.sqrt(np.mean(song**2))
         tried = [song + share * (output - song) for share in SHARES]
         tried += [song + noise * 10 ** (level / 20) for level in NOISES_DB]
-        tried.append(mended(song, output, rate, hertz))
+        tried.append(low_passed(output, rate, hertz) + song - low_passed(song, rate, hertz))
         figures = [beat_f(song, np.asarray(sound, np.float32), rate) for sound in tried]
         shown = "".join("     -" if figure is None else f"{figure:6.2f}" for figure in figures)
         print(f"{track.path.stem[:32]:32}{shown}", flush=True)

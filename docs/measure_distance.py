@@ -17,8 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from rtae.nets.autoencoder import Autoencoder
-from rtae.training.checkpoint import Checkpoint
+from rtae.export.exporter import load_network
 from rtae.training.data import survey
 from rtae.training.losses import FFT_SIZES, MAGNITUDE_FLOOR
 from rtae.training.run import HeldOut
@@ -59,11 +58,8 @@ def over_all(output: Tensor, target: Tensor, rate: int) -> list[float]:
 @torch.no_grad()
 def main(songs: Path, run: Path) -> None:
     """Print both tables."""
-    checkpoint = Checkpoint.load(run)
+    checkpoint, net = load_network(run)
     rate = checkpoint.config.net.sample_rate
-    net = Autoencoder(checkpoint.config.net)
-    net.load_state_dict(checkpoint.average)
-    net.eval()
     windows: dict[int, list[list[float]]] = {size: [] for size in FFT_SIZES}
     bands = []
     for _, target in HeldOut(survey(songs, rate, checkpoint.config.crop).tracks):

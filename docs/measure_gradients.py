@@ -14,10 +14,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from rtae.export.exporter import load_network
 from rtae.nets.autoencoder import Autoencoder
 from rtae.nets.linear import LinearCode
 from rtae.spec import LINEAR_FILE
-from rtae.training.checkpoint import Checkpoint
 from rtae.training.data import Crops, survey
 from rtae.training.losses import TrainingLoss
 
@@ -35,10 +35,8 @@ def gradient(loss: Tensor, net: Autoencoder) -> Tensor:
 
 def main(songs: Path, run: Path) -> None:
     """Print the table."""
-    checkpoint = Checkpoint.load(run)
-    config, net = checkpoint.config, Autoencoder(checkpoint.config.net)
-    net.load_state_dict(checkpoint.average)
-    net.eval()  # batch norm keeps its statistics, as in all but the beginning of a training
+    checkpoint, net = load_network(run)  # batch norm keeps its statistics, as in all but the beginning of a training
+    config = checkpoint.config
     basis = LinearCode.load(run / LINEAR_FILE, config.net.latent_dim, config.net.stride).basis
     terms = TrainingLoss(config, torch.from_numpy(basis)).terms()
     tracks = survey(songs, config.net.sample_rate, config.crop).tracks

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from rtae.export.exporter import load_network
 from rtae.metrics import METRICS
 from rtae.nets.autoencoder import Autoencoder
 from rtae.training.checkpoint import Checkpoint
@@ -129,14 +130,12 @@ def figures(net: Autoencoder, songs: list[np.ndarray]) -> list[float]:
 def main(train: Path, other: Path, model: Path, steps: int) -> None:
     """Go on in each way and print a row."""
     torch.set_num_threads(1)
-    start = Checkpoint.load(model)
+    start, before = load_network(model)
     config, rate = start.config, start.config.net.sample_rate
     tracks = survey(train, rate, config.crop).tracks
     songs = [middle(track, 30) for track in survey(other, rate, config.crop).tracks]
     print(f"{'':20}" + "".join(f"{name:>9}" for name in (*FIGURES, *OCTAVES)))
-    before = Autoencoder(config.net)
-    before.load_state_dict(start.average)
-    print(f"{'before':20}" + "".join(f"{x:9.3f}" for x in figures(before.eval(), songs)), flush=True)
+    print(f"{'before':20}" + "".join(f"{x:9.3f}" for x in figures(before, songs)), flush=True)
     for name, weights in WAYS.items():
         crops = Crops(tracks, config.crop, (WARMUP + steps) * config.batch, 1, config.gain_db)
         found = figures(go_on(start, crops, *weights), songs)

@@ -9,6 +9,7 @@ import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -24,6 +25,19 @@ FORMAT = 1
 def first_line(error: BaseException) -> str:
     """What an exception says, without the details that torch puts below."""
     return " ".join(str(error).split("\n")[:2]).strip()
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    """A safetensors file with facts as JSON, beside and renamed. Raises OSError, of the file by its own name."""
+    beside = path.with_name(path.name + ".part")
+    try:
+        # Not by save_file, whose files are for their owner alone.
+        beside.write_bytes(save(tensors, metadata={"rtae": json.dumps(facts)}))
+        beside.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -50,13 +64,7 @@ class Checkpoint:
         tensors = {f"{group}/{name}": t.contiguous() for group, named in groups.items() for name, t in named.items()}
         facts = {"format": FORMAT, "step": self.step, "seconds": self.seconds, "config": asdict(self.config)}
         facts |= {"earlier_steps": self.earlier_steps, "earlier_seconds": self.earlier_seconds}
-        beside = folder / (CHECKPOINT_FILE + ".part")
-        try:
-            # Not by save_file, whose files are for their owner alone.
-            beside.write_bytes(save(tensors, metadata={"rtae": json.dumps(facts)}))
-            beside.replace(folder / CHECKPOINT_FILE)
-        finally:
-            beside.unlink(missing_ok=True)
+        write_tensors(folder / CHECKPOINT_FILE, tensors, facts)
         if not alone:
             self.config.save(folder)
 

@@ -25,12 +25,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from rtae.errors import TrainingError
 from rtae.prior import REACH
 from rtae.runtime import OnnxModel
+from rtae.training.checkpoint import write_tensors
 from rtae.training.config import refuse_broken
 from rtae.training.data import Track, middle
 from rtae.training.rhythm import CONTEXT, Rhythm
@@ -284,11 +284,9 @@ class PriorRun:
             tensors.update({f"{moment}/{name}": state[moment] for moment in ("exp_avg", "exp_avg_sq") if state})
         facts = {"format": FORMAT, "step": self.step, "seconds": self.seconds, "config": asdict(self.config)}
         facts |= {"encoder": self.encoder, "figures": self.figures}
-        beside = run / (RUN_FILE + ".part")
         try:
             run.mkdir(parents=True, exist_ok=True)
-            beside.write_bytes(save(tensors, metadata={"rtae": json.dumps(facts)}))
-            beside.replace(run / RUN_FILE)
+            write_tensors(run / RUN_FILE, tensors, facts)
         except OSError as error:
             raise TrainingError(f"{run} cannot be written ({error}); choose another --out") from None
 
