@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.utils.data import default_collate
 
 from rtae.export.exporter import load_network
 from rtae.nets.autoencoder import Autoencoder
@@ -20,6 +21,7 @@ from rtae.nets.linear import LinearCode
 from rtae.spec import LINEAR_FILE
 from rtae.training.data import Crops, survey
 from rtae.training.losses import TrainingLoss
+from rtae.training.run import linear_floors
 
 BATCHES = 60
 
@@ -37,17 +39,18 @@ def main(songs: Path, run: Path) -> None:
     """Print the table."""
     checkpoint, net = load_network(run)  # batch norm keeps its statistics, as in all but the beginning of a training
     config = checkpoint.config
-    basis = LinearCode.load(run / LINEAR_FILE, config.net.latent_dim, config.net.stride).basis
-    terms = TrainingLoss(config, torch.from_numpy(basis)).terms()
+    linear = LinearCode.load(run / LINEAR_FILE, config.net.latent_dim, config.net.stride)
+    loss = TrainingLoss(config, torch.from_numpy(linear.basis))
     tracks = survey(songs, config.net.sample_rate, config.crop).tracks
-    crops = Crops(tracks, config.crop, BATCHES * config.batch, 0, config.gain_db)
-    found: dict[str, list[Tensor]] = {name: [] for name in terms}
+    floors = linear_floors(tracks, linear)
+    crops = Crops(tracks, config.crop, BATCHES * config.batch, 0, config.gain_db, floors=floors)
+    found: dict[str, list[Tensor]] = {name: [] for name in loss.terms()}
     for number in range(BATCHES):
-        batch = torch.stack([crops[number * config.batch + place] for place in range(config.batch)])
-        output = net(batch)
+        batch = default_collate([crops[number * config.batch + place] for place in range(config.batch)])
+        output, terms = net(batch.audio), loss.terms(batch.floor)
         for name, gradients in found.items():
             weight, term = terms[name]
-            gradients.append(gradient(weight * term(output, batch), net))
+            gradients.append(gradient(weight * term(output, batch.audio), net))
     found["all"] = [torch.stack(parts).sum(dim=0) for parts in zip(*found.values(), strict=True)]
     print(f"{'term':10}{'weight':>8}{'mean norm':>11}{'norm of mean':>14}")
     for name, gradients in found.items():

@@ -63,7 +63,7 @@ def main(folder: Path, presets: list[str]) -> None:
     print("milliseconds of a step: network, loss, backward, SOAP (or: Adam); all for a second of music")
     for preset in presets:
         for (batch, crop), found in crops.items():
-            parts = step(preset, torch.stack([found[n] for n in range(batch)]))
+            parts = step(preset, torch.stack([found[n].audio for n in range(batch)]))
             row = "".join(f"{part:10.1f}" for part in parts)
             print(f"{preset:6}{batch:4} x {crop:6}{row}{sum(parts[:4]) * rate / (batch * crop):14.0f}", flush=True)
 

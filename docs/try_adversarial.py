@@ -65,7 +65,7 @@ class Discriminator(nn.Module):
 def batches(crops: Crops, size: int) -> Iterator[Tensor]:
     """(size, 1, crop) each."""
     for first in range(0, len(crops) - size + 1, size):
-        yield torch.stack([crops[first + n] for n in range(size)])
+        yield torch.stack([crops[first + n].audio for n in range(size)])
 
 
 def matched(real: list[Tensor], fake: list[Tensor]) -> Tensor:

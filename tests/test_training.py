@@ -18,6 +18,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
+from torch.utils.data import DataLoader
 from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
 
 from rtae.errors import AudioFileError, TrainingError
@@ -43,7 +44,7 @@ from rtae.training.losses import (
     waveform_error,
 )
 from rtae.training.module import FINAL_RATE, TrainingModule
-from rtae.training.run import COLUMNS, fit_linear, prepare_run, train
+from rtae.training.run import COLUMNS, FLOOR_SECONDS, fit_linear, linear_floors, prepare_run, train
 
 RATE = 22_050
 CROP = 4096
@@ -389,9 +390,9 @@ def broken_at(step, make):
     """The loss, changed at one step of a run."""
     forward, calls = TrainingLoss.forward, []
 
-    def loss(self, output, target):
+    def loss(self, output, target, song=None):
         calls.append(1)
-        value = forward(self, output, target)
+        value = forward(self, output, target, song)
         return make(value, output) if len(calls) == step + 1 else value
 
     return loss
@@ -738,9 +739,9 @@ def test_a_checkpoint_that_does_not_fit_its_network(tmp_path, material, name):
 def test_a_training_that_diverges_stops_with_advice(material, tmp_path, monkeypatch):
     forward, calls = TrainingLoss.forward, []
 
-    def growing(self, output, target):
+    def growing(self, output, target, song=None):
         calls.append(self)
-        return forward(self, output, target) * (1 if len(calls) <= 4 else 1000)  # two steps, and silence in each
+        return forward(self, output, target, song) * (1 if len(calls) <= 4 else 1000)  # two steps, and silence in each
 
     monkeypatch.setattr(watch, "STEPS", 2)
     monkeypatch.setattr(TrainingLoss, "forward", growing)
@@ -982,19 +983,19 @@ def ramp_tracks(tmp_path, *lengths):
 def test_an_example_depends_on_seed_and_number_alone(tmp_path):
     found = ramp_tracks(tmp_path, 5000, 9000)
     whole = Crops(found, CROP, 20, 3, 12.0)
-    forward = [whole[index] for index in range(20)]
-    assert all(torch.equal(whole[index], forward[index]) for index in (7, 0, 19, 7))
+    forward = [whole[index].audio for index in range(20)]
+    assert all(torch.equal(whole[index].audio, forward[index]) for index in (7, 0, 19, 7))
     later = Crops(found, CROP, 15, 3, 12.0, first=5)
-    assert all(torch.equal(later[index], forward[5 + index]) for index in range(15))
+    assert all(torch.equal(later[index].audio, forward[5 + index]) for index in range(15))
     other = Crops(found, CROP, 20, 4, 12.0)
-    assert not any(torch.equal(other[index], forward[index]) for index in range(20))
+    assert not any(torch.equal(other[index].audio, forward[index]) for index in range(20))
     assert len({piece.numpy().tobytes() for piece in forward}) == 20
 
 
 def test_an_example_is_a_stretch_of_one_track(tmp_path):
     crops = Crops(ramp_tracks(tmp_path, 5000, 9000), CROP, 300, 0, 0.0)
     starts = []
-    for piece in crops:
+    for piece, _ in crops:
         assert (piece.shape, piece.dtype) == ((1, CROP), torch.float32)
         values = piece[0].numpy() * SCALE
         sign = np.sign(values[0])
@@ -1009,7 +1010,7 @@ def test_gain_and_polarity_have_their_ranges(tmp_path):
     path = tmp_path / "flat.s16"
     np.full(CROP, SCALE, "<i2").tofile(path)
     crops = Crops([Track(path, RATE, RATE, CROP, path)], CROP, 400, 0, 12.0)
-    values = np.array([float(piece[0, 0]) for piece in crops])
+    values = np.array([float(piece[0, 0]) for piece, _ in crops])
     loudness = 20 * np.log10(np.abs(values))
     assert loudness.max() <= 1e-6
     assert loudness.min() >= -12 - 1e-6
@@ -1017,16 +1018,37 @@ def test_gain_and_polarity_have_their_ranges(tmp_path):
     assert loudness.mean() == pytest.approx(-6, abs=0.6)
     assert 160 < np.count_nonzero(values > 0) < 240
     still = Crops([Track(path, RATE, RATE, CROP, path)], CROP, 20, 0, 0.0)
-    assert {abs(float(piece[0, 0])) for piece in still} == {1.0}
+    assert {abs(float(piece[0, 0])) for piece, _ in still} == {1.0}
 
 
 def test_a_track_of_one_crop_and_the_ends(tmp_path):
     crops = Crops(ramp_tracks(tmp_path, CROP), CROP, 3, 0, 0.0)
     assert len(list(crops)) == len(crops) == 3
-    assert {int(abs(piece[0, 0]) * SCALE) for piece in crops} == {1}
+    assert {int(abs(piece[0, 0]) * SCALE) for piece, _ in crops} == {1}
     for index in (-1, 3):
         with pytest.raises(IndexError):
             crops[index]
+
+
+def test_an_example_brings_what_the_linear_code_leaves_of_its_song(tmp_path, rng):
+    linear = LinearCode(np.eye(48, dtype=np.float32)[:16])
+    tracks = []
+    for number, loudness in enumerate((0.02, 0.2)):
+        path = tmp_path / f"{number}.s16"
+        samples = RATE * 2 * FLOOR_SECONDS + 100  # more than is read at once
+        noise = loudness * rng.standard_normal(samples)
+        np.rint(SCALE * noise).astype("<i2").tofile(path)
+        tracks.append(Track(path, RATE, RATE, samples, path))
+    floors = linear_floors(tracks, linear)
+    assert floors == pytest.approx([0.02**2 * 2 / 3, 0.2**2 * 2 / 3], rel=0.02)
+    assert linear.error([]) == 0
+    crops = Crops(tracks, CROP, 40, 0, 12.0, floors=floors)
+    for audio, floor in crops:
+        assert floor.shape == ()
+        assert float(floor / audio.square().mean()) == pytest.approx(2 / 3, rel=0.15)
+    batch = next(iter(DataLoader(crops, batch_size=4)))
+    assert (batch.audio.shape, batch.floor.shape) == ((4, 1, CROP), (4,))
+    assert float(Crops(tracks, CROP, 1, 0, 12.0)[0].floor) == 0
 
 
 # -- what is minimised -------------------------------------------------------------------------------------------------
@@ -1067,6 +1089,12 @@ def test_a_floor_counts_what_is_less_exact_than_the_linear_code(rng):
     started = wrong.clone()
     started[..., :100] = 10
     assert float(floor(target + started, target)) == pytest.approx(0, abs=1e-3), "a start without a past is free"
+    loud = float((linear - target[..., : linear.shape[-1]])[:1, :, BelowLinear.START :].square().mean())
+    shares = torch.tensor([2 * loud, loud / 99])  # half of its song's, and far more than that
+    apart = [float(floor(target[n:][:1] + gain * wrong[n:][:1], target[n:][:1])) for n, gain in ((0, 10), (1, 2))]
+    both = target + torch.tensor([10.0, 2.0])[:, None, None] * wrong
+    shared = (0.5 * apart[0] + BelowLinear.LARGEST_SHARE * apart[1]) / 2
+    assert float(floor(both, target, shares)) == pytest.approx(shared, rel=1e-3)
     config = replace(QUICK, floor_weight=2.0, floor_db=3.0)
     with_floor, without = (float(TrainingLoss(c, basis)(target + 10 * wrong, target)) for c in (config, QUICK))
     assert with_floor - without == pytest.approx(2 * 1.7, abs=1e-2)

@@ -79,3 +79,11 @@ class LinearCode:
         frames = padded.reshape(*audio.shape[:-1], -1, stride)
         coded: FloatArray = (frames @ self.basis.T @ self.basis).reshape(padded.shape)
         return coded[..., :samples]
+
+    def error(self, pieces: Iterable[FloatArray]) -> float:
+        """The mean square of what is left of pieces of mono audio, each (samples,); 0 of none."""
+        squares, count = 0.0, 0
+        for piece in pieces:
+            squares += float(np.square(piece - self.reconstruct(piece), dtype=np.float64).sum())
+            count += len(piece)
+        return squares / max(count, 1)

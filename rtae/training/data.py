@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soxr
@@ -204,15 +205,36 @@ def split(tracks: Sequence[Track], folder: Path) -> tuple[list[Track], list[Trac
     return [t for t in tracks if ranks[t] > bound], [t for t in tracks if ranks[t] <= bound]
 
 
-class Crops(Dataset[Tensor]):
+class Example(NamedTuple):
+    """What is trained on.
+
+    audio: (1, crop), of a batch (batch, 1, crop).
+    floor: mean square of what the linear code leaves of the whole song, at the gain of the audio; of a batch (batch,).
+        0 where it is not known.
+    """
+
+    audio: Tensor
+    floor: Tensor
+
+
+class Crops(Dataset[Example]):
     """Random stretches of random tracks, each sample of the folder as likely as any other.
 
-    gain_db: up to so many dB quieter, uniform in dB; polarity flips half the time.
+    gain_db: up to so many dB quieter, uniform in dB; polarity flips half the time. floors: mean square of what the
+    linear code leaves of each track.
     """
 
     def __init__(
-        self, tracks: Sequence[Track], crop: int, count: int, seed: int, gain_db: float, first: int = 0
+        self,
+        tracks: Sequence[Track],
+        crop: int,
+        count: int,
+        seed: int,
+        gain_db: float,
+        first: int = 0,
+        floors: Sequence[float] | None = None,
     ) -> None:
+        self.floors = floors or [0.0] * len(tracks)
         self.audio = [track.audio() for track in tracks]
         starts = np.array([track.samples - crop + 1 for track in tracks], np.int64)
         self.ends = np.cumsum(starts)
@@ -221,8 +243,8 @@ class Crops(Dataset[Tensor]):
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, index: int) -> Tensor:
-        """Example `first + index`, (1, crop)."""
+    def __getitem__(self, index: int) -> Example:
+        """Example `first + index`."""
         if not 0 <= index < self.count:
             raise IndexError(index)
         rng = np.random.default_rng([self.seed, self.first + index])
@@ -231,4 +253,4 @@ class Crops(Dataset[Tensor]):
         start = place - int(self.ends[track - 1] if track else 0)
         gain = 10 ** (-rng.uniform(0, self.gain_db) / 20) * (1 if rng.random() < 0.5 else -1)
         piece = self.audio[track][start : start + self.crop].astype(np.float32) * np.float32(gain / SCALE)
-        return torch.from_numpy(piece)[None]
+        return Example(torch.from_numpy(piece)[None], torch.tensor(self.floors[track] * gain**2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from auraloss.freq import MultiResolutionSTFTLoss
@@ -145,10 +146,12 @@ class BelowLinear(nn.Module):
 
     All that a network adds above the band edge of its linear code costs waveform error, as long as its phase is not
     that of the music. This says how much may be spent: nothing counts while an example is as exact as the linear code,
-    less the tolerance, and everything after that.
+    less the tolerance, and everything after that. What is asked for is that of a song, of which a loud stretch makes
+    more than a soft one: examples count by what the linear code leaves of them, next to what it leaves of their song.
     """
 
     START = 512  # samples: the first ones have no past to be told from, which the linear code does not need
+    LARGEST_SHARE = 4.0  # of one example, next to the mean of its song: the steps of fewer would decide the rest
 
     basis: Tensor
 
@@ -163,14 +166,22 @@ class BelowLinear(nn.Module):
         frames = audio.unfold(-1, self.basis.shape[1], self.basis.shape[1])
         return (frames @ self.basis.T @ self.basis).flatten(-2)
 
-    def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        """(batch, 1, samples) twice -> a scalar."""
+    def forward(self, output: Tensor, target: Tensor, song: Tensor | None = None) -> Tensor:
+        """(batch, 1, samples) twice -> a scalar.
+
+        song: (batch,), mean square of what the linear code leaves of the song that each is of; without it, all examples
+        count alike.
+        """
         linear = self.linear(target)
         heard = slice(self.START, linear.shape[-1])
         floor = (linear - target[..., : linear.shape[-1]])[..., heard].square().mean(dim=-1)
         error = (output - target)[..., heard].square().mean(dim=-1)
         decades = torch.log10((error + POWER_FLOOR) / (floor + POWER_FLOOR))
-        return (decades - self.tolerance).clamp_min(0).mean()
+        beyond = (decades - self.tolerance).clamp_min(0)
+        if song is None:
+            return beyond.mean()
+        share = (floor + POWER_FLOOR) / (song[:, None] + POWER_FLOOR)
+        return (share.clamp_max(self.LARGEST_SHARE) * beyond).mean()
 
 
 class TrainingLoss(nn.Module):
@@ -188,24 +199,25 @@ class TrainingLoss(nn.Module):
         self.onsets = OnsetStrength()
         self.below = None if basis is None or config.net.variational else BelowLinear(basis, config.floor_db)
 
-    def terms(self) -> dict[str, tuple[float, Term]]:
-        """What "spectral" is the sum of, with the weights of what counts."""
+    def terms(self, song: Tensor | None = None) -> dict[str, tuple[float, Term]]:
+        """What "spectral" is the sum of, with the weights of what counts. song: see `BelowLinear`."""
         config = self.config
+        below = partial(self.below, song=song) if self.below is not None else None
         known: dict[str, tuple[float, Term | None]] = {
             "spectral": (1.0, self.spectral),
             "waveform": (config.waveform_weight, waveform_error),
             "energy": (config.energy_weight, self.energy),
             "onset": (config.onset_weight, self.onsets),
-            "floor": (config.floor_weight, self.below),
+            "floor": (config.floor_weight, below),
         }
         return {name: (weight, term) for name, (weight, term) in known.items() if weight and term is not None}
 
-    def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        """(batch, 1, samples) twice -> a scalar."""
+    def forward(self, output: Tensor, target: Tensor, song: Tensor | None = None) -> Tensor:
+        """(batch, 1, samples) twice -> a scalar. song: see `BelowLinear`."""
         if self.spectral is None:
             squares = (output - target).square()
             return squares.sum() if self.config.loss == "paper-vae" else squares.mean()
-        parts = [weight * term(output, target) for weight, term in self.terms().values()]
+        parts = [weight * term(output, target) for weight, term in self.terms(song).values()]
         return sum(parts[1:], parts[0])
 
 

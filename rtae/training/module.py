@@ -17,6 +17,7 @@ from rtae.errors import TrainingError
 from rtae.nets.autoencoder import Autoencoder
 from rtae.training.checkpoint import Checkpoint, first_line
 from rtae.training.config import TrainConfig
+from rtae.training.data import Example
 from rtae.training.losses import TrainingLoss, quality, spectral_distance
 from rtae.training.optimizer import build_optimizer, check_state, kept_state, restore_state
 from rtae.training.variational import LatentFigures, divergence, draw, kl_weight
@@ -108,7 +109,7 @@ class TrainingModule(lightning.LightningModule):
         """Training time starts to count."""
         self.started = monotonic()
 
-    def on_train_batch_start(self, batch: Tensor, batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: Example, batch_idx: int) -> None:
         """Set the rate; keep batch norm's statistics once they are frozen."""
         for group in self.optimizers().param_groups:  # type: ignore[union-attr]
             group["lr"] = self.learning_rate() * group["factor"]
@@ -124,18 +125,19 @@ class TrainingModule(lightning.LightningModule):
             f"than {self.config.learning_rate:g}"
         )
 
-    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
-        """(batch, 1, crop) -> the loss. Raises TrainingError where it is not a number, or runs away."""
-        loss = self.variational_loss(batch) if self.config.net.variational else self.loss(self.net(batch), batch)
+    def training_step(self, batch: Example, batch_idx: int) -> Tensor:
+        """The loss. Raises TrainingError where it is not a number, or runs away."""
+        audio, song = batch
+        loss = self.variational_loss(audio) if self.config.net.variational else self.loss(self.net(audio), audio, song)
         if not torch.isfinite(loss):
             raise self.not_finite(f"The loss is {float(loss.detach())}")
         self.losses.append(float(loss.detach()))
         self.watch_loss(batch)
         return loss
 
-    def watch_loss(self, batch: Tensor) -> None:
+    def watch_loss(self, batch: Example) -> None:
         """Raise TrainingError where the loss has risen far above what it was. Of variational networks, a part of it."""
-        silence = float(self.loss(torch.zeros_like(batch), batch)) if self.watch.asks else None
+        silence = float(self.loss(torch.zeros_like(batch.audio), *batch)) if self.watch.asks else None
         self.watch.add(self.parts[-1][0] if self.config.net.variational else self.losses[-1], silence)
         if self.watch.diverged:
             raise TrainingError(

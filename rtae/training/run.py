@@ -38,6 +38,7 @@ from rtae.training.variational import kl_weight
 FOREVER = 1 << 40
 HELD_OUT_SECONDS = 10
 FIT_SECONDS = 30
+FLOOR_SECONDS = 60
 PREVIEWS = 2
 SAVE_SECONDS = 60.0
 PROGRESS_SECONDS = 0.5
@@ -214,6 +215,12 @@ def fit_linear(tracks: list[Track], config: TrainConfig) -> LinearCode:
     return LinearCode.fit(pieces, config.net.stride, config.net.latent_dim)
 
 
+def linear_floors(tracks: list[Track], linear: LinearCode) -> list[float]:
+    """Mean square of what a linear code leaves of each track."""
+    block = FLOOR_SECONDS * tracks[0].model_rate // linear.basis.shape[1] * linear.basis.shape[1]
+    return [linear.error(t.read(start, block) for start in range(0, t.samples, block)) for t in tracks]
+
+
 def describe_material(material: Survey, held_out: Survey, training: list[Track], held: list[Track]) -> dict[str, Any]:
     """The content of data.json: which files are trained on and which are held out."""
 
@@ -355,7 +362,8 @@ def train(
         check_same_songs(run, record)
     start_folder(run, linear, record, fresh=checkpoint is None)
     first = module.step * config.batch
-    crops = Crops(training, config.crop, FOREVER - first, config.seed, config.gain_db, first)
+    floors = linear_floors(training, linear) if config.floor_weight else None
+    crops = Crops(training, config.crop, FOREVER - first, config.seed, config.gain_db, first, floors)
     keeper = Keeper(run, report, stop)
     with quiet_lightning(), interruptible(stop), keeper.watched(), disk_errors(run):
         trainer = lightning.Trainer(
