@@ -3,8 +3,7 @@
 For each song the F-measure of the beats that librosa finds (`rtae.metrics.beat_f`): of what lies between the song and
 what a model makes of it, by the share of the way; of the song with white noise, by its level; and of the model's sound
 with the song's own treble, from the given frequency on. Below it, the correlation of the onset strengths that the beats
-are found in with those of the song. Run from the project's folder with the extras `train` and
-`analysis` installed:
+are found in with those of the song. Run from the project's folder with the extras `train` and `analysis` installed:
 python docs/measure_beats.py SONGS RUN HERTZ ["PART OF A SONG'S NAME" ...]
 """
 

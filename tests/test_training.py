@@ -390,9 +390,9 @@ def broken_at(step, make):
     """The loss, changed at one step of a run."""
     forward, calls = TrainingLoss.forward, []
 
-    def loss(self, output, target, song=None):
+    def loss(self, output, target, song_floor=None):
         calls.append(1)
-        value = forward(self, output, target, song)
+        value = forward(self, output, target, song_floor)
         return make(value, output) if len(calls) == step + 1 else value
 
     return loss
@@ -739,9 +739,10 @@ def test_a_checkpoint_that_does_not_fit_its_network(tmp_path, material, name):
 def test_a_training_that_diverges_stops_with_advice(material, tmp_path, monkeypatch):
     forward, calls = TrainingLoss.forward, []
 
-    def growing(self, output, target, song=None):
+    def growing(self, output, target, song_floor=None):
         calls.append(self)
-        return forward(self, output, target, song) * (1 if len(calls) <= 4 else 1000)  # two steps, and silence in each
+        rising = 1 if len(calls) <= 4 else 1000  # two steps, and silence in each
+        return forward(self, output, target, song_floor) * rising
 
     monkeypatch.setattr(watch, "STEPS", 2)
     monkeypatch.setattr(TrainingLoss, "forward", growing)
@@ -1095,9 +1096,25 @@ def test_a_floor_counts_what_is_less_exact_than_the_linear_code(rng):
     both = target + torch.tensor([10.0, 2.0])[:, None, None] * wrong
     shared = (0.5 * apart[0] + BelowLinear.LARGEST_SHARE * apart[1]) / 2
     assert float(floor(both, target, shares)) == pytest.approx(shared, rel=1e-3)
+    assert float(floor(both, target, torch.zeros(2))) == float(floor(both, target))
     config = replace(QUICK, floor_weight=2.0, floor_db=3.0)
     with_floor, without = (float(TrainingLoss(c, basis)(target + 10 * wrong, target)) for c in (config, QUICK))
     assert with_floor - without == pytest.approx(2 * 1.7, abs=1e-2)
+
+
+def test_a_training_tells_the_floor_what_each_song_leaves(material, tmp_path, monkeypatch):
+    forward, seen = BelowLinear.forward, []
+
+    def recorded(self, output, target, song_floor=None):
+        seen.append((self.linear(target) - target[..., : CROP // 48 * 48]).square().mean(dim=-1)[:, 0] / song_floor)
+        return forward(self, output, target, song_floor)
+
+    monkeypatch.setattr(BelowLinear, "forward", recorded)
+    train(replace(QUICK, steps=6, floor_weight=1.0), material, tmp_path / "run")
+    shares = torch.cat(seen)
+    assert len(shares) >= 12
+    assert 0.3 < float(shares.median()) < 3, "an example is like its song, and as loud"
+    assert float(shares.max()) < 100
 
 
 def test_the_loss_of_silence_has_a_gradient():

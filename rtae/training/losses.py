@@ -166,11 +166,11 @@ class BelowLinear(nn.Module):
         frames = audio.unfold(-1, self.basis.shape[1], self.basis.shape[1])
         return (frames @ self.basis.T @ self.basis).flatten(-2)
 
-    def forward(self, output: Tensor, target: Tensor, song: Tensor | None = None) -> Tensor:
+    def forward(self, output: Tensor, target: Tensor, song_floor: Tensor | None = None) -> Tensor:
         """(batch, 1, samples) twice -> a scalar.
 
-        song: (batch,), mean square of what the linear code leaves of the song that each is of; without it, all examples
-        count alike.
+        song_floor: (batch,), mean square of what the linear code leaves of the song that each is of; an example counts
+        once where it is 0, as all do without it.
         """
         linear = self.linear(target)
         heard = slice(self.START, linear.shape[-1])
@@ -178,10 +178,11 @@ class BelowLinear(nn.Module):
         error = (output - target)[..., heard].square().mean(dim=-1)
         decades = torch.log10((error + POWER_FLOOR) / (floor + POWER_FLOOR))
         beyond = (decades - self.tolerance).clamp_min(0)
-        if song is None:
+        if song_floor is None:
             return beyond.mean()
-        share = (floor + POWER_FLOOR) / (song[:, None] + POWER_FLOOR)
-        return (share.clamp_max(self.LARGEST_SHARE) * beyond).mean()
+        share = (floor + POWER_FLOOR) / (song_floor[:, None] + POWER_FLOOR)
+        share = torch.where(song_floor[:, None] > 0, share.clamp_max(self.LARGEST_SHARE), 1.0)
+        return (share * beyond).mean()
 
 
 class TrainingLoss(nn.Module):
@@ -199,10 +200,10 @@ class TrainingLoss(nn.Module):
         self.onsets = OnsetStrength()
         self.below = None if basis is None or config.net.variational else BelowLinear(basis, config.floor_db)
 
-    def terms(self, song: Tensor | None = None) -> dict[str, tuple[float, Term]]:
-        """What "spectral" is the sum of, with the weights of what counts. song: see `BelowLinear`."""
+    def terms(self, song_floor: Tensor | None = None) -> dict[str, tuple[float, Term]]:
+        """What "spectral" is the sum of, with the weights of what counts. song_floor: see `BelowLinear`."""
         config = self.config
-        below = partial(self.below, song=song) if self.below is not None else None
+        below = partial(self.below, song_floor=song_floor) if self.below is not None else None
         known: dict[str, tuple[float, Term | None]] = {
             "spectral": (1.0, self.spectral),
             "waveform": (config.waveform_weight, waveform_error),
@@ -212,12 +213,12 @@ class TrainingLoss(nn.Module):
         }
         return {name: (weight, term) for name, (weight, term) in known.items() if weight and term is not None}
 
-    def forward(self, output: Tensor, target: Tensor, song: Tensor | None = None) -> Tensor:
-        """(batch, 1, samples) twice -> a scalar. song: see `BelowLinear`."""
+    def forward(self, output: Tensor, target: Tensor, song_floor: Tensor | None = None) -> Tensor:
+        """(batch, 1, samples) twice -> a scalar. song_floor: see `BelowLinear`."""
         if self.spectral is None:
             squares = (output - target).square()
             return squares.sum() if self.config.loss == "paper-vae" else squares.mean()
-        parts = [weight * term(output, target) for weight, term in self.terms(song).values()]
+        parts = [weight * term(output, target) for weight, term in self.terms(song_floor).values()]
         return sum(parts[1:], parts[0])
 
 

@@ -127,8 +127,8 @@ class TrainingModule(lightning.LightningModule):
 
     def training_step(self, batch: Example, batch_idx: int) -> Tensor:
         """The loss. Raises TrainingError where it is not a number, or runs away."""
-        audio, song = batch
-        loss = self.variational_loss(audio) if self.config.net.variational else self.loss(self.net(audio), audio, song)
+        audio = batch.audio
+        loss = self.variational_loss(audio) if self.config.net.variational else self.loss(self.net(audio), *batch)
         if not torch.isfinite(loss):
             raise self.not_finite(f"The loss is {float(loss.detach())}")
         self.losses.append(float(loss.detach()))

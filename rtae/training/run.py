@@ -362,7 +362,7 @@ def train(
         check_same_songs(run, record)
     start_folder(run, linear, record, fresh=checkpoint is None)
     first = module.step * config.batch
-    floors = linear_floors(training, linear) if config.floor_weight else None
+    floors = linear_floors(training, linear) if "floor" in module.loss.terms() else None
     crops = Crops(training, config.crop, FOREVER - first, config.seed, config.gain_db, first, floors)
     keeper = Keeper(run, report, stop)
     with quiet_lightning(), interruptible(stop), keeper.watched(), disk_errors(run):
