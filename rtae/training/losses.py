@@ -17,6 +17,7 @@ Term = Callable[[Tensor, Tensor], Tensor]  # (batch, 1, samples) of output and t
 FFT_SIZES = (2048, 1024, 512, 256, 128, 64)
 MAGNITUDE_FLOOR = 1e-3
 POWER_FLOOR = 1e-9  # -90 dBFS: below it neither signal nor error counts
+UNKNOWN_FLOOR = torch.zeros(1)  # of songs that nothing is known of
 
 
 def spectral_distance() -> MultiResolutionSTFTLoss:
@@ -166,11 +167,11 @@ class BelowLinear(nn.Module):
         frames = audio.unfold(-1, self.basis.shape[1], self.basis.shape[1])
         return (frames @ self.basis.T @ self.basis).flatten(-2)
 
-    def forward(self, output: Tensor, target: Tensor, song_floor: Tensor | None = None) -> Tensor:
+    def forward(self, output: Tensor, target: Tensor, song_floor: Tensor = UNKNOWN_FLOOR) -> Tensor:
         """(batch, 1, samples) twice -> a scalar.
 
-        song_floor: (batch,), mean square of what the linear code leaves of the song that each is of; an example counts
-        once where it is 0, as all do without it.
+        song_floor: (batch,), mean square of what the linear code leaves of the song that each is of; where it is 0, an
+        example counts as much as its song.
         """
         linear = self.linear(target)
         heard = slice(self.START, linear.shape[-1])
@@ -178,8 +179,6 @@ class BelowLinear(nn.Module):
         error = (output - target)[..., heard].square().mean(dim=-1)
         decades = torch.log10((error + POWER_FLOOR) / (floor + POWER_FLOOR))
         beyond = (decades - self.tolerance).clamp_min(0)
-        if song_floor is None:
-            return beyond.mean()
         share = (floor + POWER_FLOOR) / (song_floor[:, None] + POWER_FLOOR)
         share = torch.where(song_floor[:, None] > 0, share.clamp_max(self.LARGEST_SHARE), 1.0)
         return (share * beyond).mean()
@@ -189,7 +188,8 @@ class TrainingLoss(nn.Module):
     """The loss of a configuration: "spectral", "mse" or "paper-vae", without the KL divergence.
 
     basis: the linear code's, which the floor of the waveform's accuracy is computed with. Without it there is no floor;
-    nor is there for variational networks, which the draws of their latents keep away from it.
+    nor is there beside the paper's losses, or for variational networks, which the draws of their latents keep away
+    from it.
     """
 
     def __init__(self, config: TrainConfig, basis: Tensor | None = None) -> None:
@@ -198,9 +198,10 @@ class TrainingLoss(nn.Module):
         self.spectral = spectral_distance() if config.loss == "spectral" else None
         self.energy = BandEnergy()
         self.onsets = OnsetStrength()
-        self.below = None if basis is None or config.net.variational else BelowLinear(basis, config.floor_db)
+        floored = config.loss == "spectral" and not config.net.variational
+        self.below = BelowLinear(basis, config.floor_db) if floored and basis is not None else None
 
-    def terms(self, song_floor: Tensor | None = None) -> dict[str, tuple[float, Term]]:
+    def terms(self, song_floor: Tensor = UNKNOWN_FLOOR) -> dict[str, tuple[float, Term]]:
         """What "spectral" is the sum of, with the weights of what counts. song_floor: see `BelowLinear`."""
         config = self.config
         below = partial(self.below, song_floor=song_floor) if self.below is not None else None
@@ -213,7 +214,7 @@ class TrainingLoss(nn.Module):
         }
         return {name: (weight, term) for name, (weight, term) in known.items() if weight and term is not None}
 
-    def forward(self, output: Tensor, target: Tensor, song_floor: Tensor | None = None) -> Tensor:
+    def forward(self, output: Tensor, target: Tensor, song_floor: Tensor = UNKNOWN_FLOOR) -> Tensor:
         """(batch, 1, samples) twice -> a scalar. song_floor: see `BelowLinear`."""
         if self.spectral is None:
             squares = (output - target).square()
